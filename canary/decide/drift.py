@@ -9,7 +9,7 @@ from fractions import Fraction
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope
-from canary.decide.wrote import allowed, of_this_run, written
+from canary.decide.wrote import allowed, gone, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -75,6 +75,9 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
+        wrote = gone(scope, route)
+        if wrote is not None and route.share < wrote:
+            return Drift(route, wrote, route.share)
         for kind, compared in _compared(scope, route).items():
             for key, (expected, found) in compared.items():
                 if found >= expected:
@@ -118,15 +121,14 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
     if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
     shares = written(scope, route)
-    return {
-        rule.key: (shares[rule.key], rule.weights.share)
-        for rule in route.rules
-        if rule.key in shares and not (rule.replaced and _left_alone(scope, route, rule))
-    }
+    compared = {rule.key: (shares[rule.key], rule.weights.share) for rule in route.rules if rule.key in shares}
+    # Less beside what others have now is nobody's word on the canary, as long as its own weight is as it was written. More is more.
+    beside = {rule.key for rule in route.rules if rule.replaced and _left_alone(scope, route, rule)}
+    return {key: (wrote, there) for key, (wrote, there) in compared.items() if there > wrote or key not in beside}
 
 
 def _left_alone(scope: Scope, route: RouteView, rule: RuleView) -> bool:
-    """Whether the canary's weight is as it was written, as far as that is known: what it is beside has changed, and that is not ours to weigh."""
+    """Whether the canary's weight is as it was written, as far as that is known: what it is beside has changed."""
     wrote = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
     return wrote is None or weight_of(rule.weights.canary) == weight_of(wrote.canary)
 

@@ -24,7 +24,7 @@ from canary.routes.adding import NONE_STANDING, Standing
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.opt_in import Additions
-from canary.routes.pair import Pair, Weights
+from canary.routes.pair import Backend, Pair, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class RuleView:
     """How many filters it has; None where it has no list of them."""
     replaced: bool = False
     """Somebody took stable out of it, and others have its traffic now: they count as stable, and only the canary's weight is ours."""
+    instead: Backend | None = None
+    """Somebody took stable out of it, where nobody else has traffic: what has its place now and gets its weight, since stable is not there any more."""
 
     @property
     def idle(self) -> bool:

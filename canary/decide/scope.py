@@ -217,12 +217,22 @@ class Scope:
     @property
     def traffic_text(self) -> str:
         """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`, `10 % and opted-in requests`."""
+        return self._text(self.shares)
+
+    @property
+    def held_text(self) -> str:
+        """The same as the routes give it now, where these do not list the pair any more: what others have in stable's place says how much that is."""
+        beside = any(rule.replaced for route in self.live_routes for rule in route.rules)
+        gone = any(route.exists and route.problem and not route.rules for route in self.facts.routes)
+        return self._text(self.found if beside or gone else self.shares)
+
+    def _text(self, shares: Shares) -> str:
         extras = []
         if self.mirror is not None:
             extras.append(f"mirroring {decimal_text(self.mirror.share)} %")
         if self.match is not None:
             extras.append("opted-in requests")
-        return " and ".join([str(self.shares)] * (self.shares.some or not extras) + extras)
+        return " and ".join([str(shares)] * (shares.some or not extras) + extras)
 
     @property
     def step_text(self) -> str:

@@ -28,7 +28,7 @@ from canary.observe.checks import Checks
 from canary.observe.kinds import plain
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views, permitted, routes_of
+from canary.observe.routes import Viewer, Views, permitted, placed, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.backends import unseen_grants
@@ -109,7 +109,7 @@ def gather(
     unseen_stable, unseen_canary = (view if isinstance(view, Unseen) else None for view in (stable, canary))
     stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
-    routes = tuple(_routes(store, viewer, views or Views()))
+    routes = tuple(placed(route, store.around) for route in _routes(store, viewer, views or Views()))
     problems = [rollout.problem] if rollout.problem is not None else []
     if not problems:  # else the others would be about something that nobody has declared
         problems += checks.problems

@@ -17,12 +17,12 @@ from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.belief import bound, proven, remembered, told
 from canary.observe.objects import Route, senseless
-from canary.preflight.backends import grants
+from canary.preflight.backends import grants, unserved
 from canary.preflight.surroundings import Surroundings
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
-from canary.routes.damaged import damage_words
+from canary.routes.damaged import damage_words, doubt_words
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
@@ -171,8 +171,13 @@ def view(
         kept = written.rules
         missed = {rule.key for rule in kept} - {rule.key for rule in found}
         broken = next((rule for rule in kept if rule.damaged and rule.key in missed), None)
-        if viewer.started and broken is not None and not problem:
-            problem = damage_words(reading.document, broken, pair)
+        if viewer.started and missed and not problem and written.pair == pair:
+            doubtful = [rule for rule in kept if rule.key in missed]
+            problem = (
+                damage_words(reading.document, broken, pair)
+                if broken is not None
+                else doubt_words(reading.document, doubtful)
+            )
         if written.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
             stale = True
         if stale:
@@ -196,6 +201,7 @@ def view(
                 reads=rule.reads and FORMS[ref.kind].methods,
                 filters=rule.filters,
                 replaced=rule.replaced,
+                instead=rule.instead,
             )
             for rule in found
         ),
@@ -217,6 +223,22 @@ def view(
     )
 
 
+def placed(route: RouteView, around: Surroundings) -> RouteView:
+    """The same: what is in stable's place counts for it only where stable's Service, or its port, is known not to be there, and this one's is not."""
+    if not any(rule.instead for rule in route.rules):
+        return route
+    gone = unserved(route.pair.stable, around) is not None
+    return replace(
+        route,
+        rules=tuple(
+            rule
+            if rule.instead is None or (gone and unserved(rule.instead, around) is None)
+            else replace(rule, instead=None)
+            for rule in route.rules
+        ),
+    )
+
+
 def permitted(route: RouteView, around: Surroundings) -> RouteView:
     """The same, not accepted where no ReferenceGrant lets it name one of its pair: a gateway may go on saying yes for long after one was withdrawn."""
     if not route.exists or route.acceptance.refused:
@@ -235,7 +257,7 @@ def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RuleP
     Those that a run has written (`kept`) by whatever name they go now; and those of which the spec says that they are the run's.
     """
     named = (rule for rule in reading.given(pair).values() if not ref.rules or rule.name in ref.rules)
-    declared = (rule for rule in named if ref.rules or not rule.lacking)
+    declared = (rule for rule in named if ref.rules or not (rule.lacking or rule.elsewhere))
     found = {rule.key: rule for rule in (*declared, *kept)}
     return tuple(sorted(found.values(), key=lambda rule: rule.rule))
 

@@ -15,7 +15,7 @@ from canary.errors import SpecError
 from canary.routes.acceptance import Acceptance, Answer, answers, summary
 from canary.routes.damaged import damaged_pairs
 from canary.routes.filters import copied, mirrors
-from canary.routes.identity import moved, resolve, rule_key
+from canary.routes.identity import candidates, moved, rule_key
 from canary.routes.intent import (
     PREFIX,
     Intent,
@@ -112,10 +112,13 @@ class RouteReading:
         return self._damaged[both]
 
     def recorded(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
-        """A pair in the rules of a record (what identified them, by key), wherever they are now, and whatever is left of it there."""
+        """A pair in the rules of a record (what identified them, by key), wherever they are now, and whatever is left of it there.
+
+        Where several may be the same one, all of them.
+        """
         asked = both, tuple(record.items())
         if asked not in self._recorded:
-            found = resolve(record, self._pairs(both), self._may_have_been(both, record)).values()
+            found = candidates(record, self._pairs(both), self._may_have_been(both, record))
             self._recorded[asked] = tuple(sorted(found, key=lambda pair: pair.rule))
         return self._recorded[asked]
 

@@ -68,7 +68,7 @@ from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, permitted, view
+from canary.observe.routes import Viewer, permitted, placed, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
 from canary.preflight.surroundings import POLICY, Documents
@@ -432,6 +432,7 @@ class World:
         if memory.active:
             left = [spot(old) for old in memory.routes if spot(old) not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
+        views = [placed(seen, self.around) for seen in views]
         if memory.active and (memory.run is None or memory.run.outcome is None):
             views = [permitted(seen, self.around) for seen in views]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
