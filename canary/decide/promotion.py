@@ -8,6 +8,7 @@ from canary.decide.availability import noted, why_away
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
 from canary.decide.dividing import unwritable
+from canary.decide.drift import lowered
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
 from canary.decide.holds import LATE_ANYWHERE, why_stuck
@@ -15,8 +16,7 @@ from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Decision, Next, Place, Scope
-from canary.decide.sight import withheld
-from canary.decide.writes import raises, writing
+from canary.decide.writes import writing
 from canary.model.evolution import ended, unaccepted
 from canary.model.rollout import Promotion
 from canary.model.run_status import Outcome
@@ -161,20 +161,24 @@ def finishing(scope: Scope) -> Decision:
     """The run is won: the traffic goes back, and the outcome on record before the last of it."""
     # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
     forgetting = tidied_copy(scope)
+    scope, kept = _as_a_hand_left_it(scope)
     scope, pending = writing(scope.with_(*forgetting))
-    why = withheld(scope.facts)
-    if why and any(raises(scope, write) for write in pending):
-        # A Swap, whose canary has less by now than all: somebody has lowered it. It stays there until it is known what would get more.
-        message = f"{why}; {scope.found} on the canary waits for that (promoting)"
-        reason = reasons.INVALID if scope.facts.unread else reasons.REVISION_UNKNOWN
-        return scope.decide(reason, message, wake(scope))
     if pending:
-        return scope.decide(reasons.FINISHING, "returning traffic to stable (promoting)", wake(scope))
+        return scope.decide(reasons.FINISHING, f"returning traffic to stable{kept} (promoting)", wake(scope))
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
-        return scope.decide(reasons.FINISHING, f"waiting for {waiting} (promoting)", limit)
+        return scope.decide(reasons.FINISHING, f"waiting for {waiting}{kept} (promoting)", limit)
     stable = scope.facts.stable
     if forgetting and stable is not None:
         return scope.decide(reasons.FINISHING, f"forgetting the pod spec that {stable.name} ran before (promoting)")
     late = f"; still not accepted: {waiting}" if waiting else ""
-    return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}")
+    return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}{kept}")
+
+
+def _as_a_hand_left_it(scope: Scope) -> tuple[Scope, str]:
+    """Say of a Swap that is won where somebody has lowered the canary's share since: in words behind a semicolon. It is not raised again."""
+    drift = lowered(scope) if scope.run.swap else None
+    if drift is None:
+        return scope, ""
+    told = EmitEvent("Warning", reasons.LOWERED_BY_HAND, f"{drift.message}; the run is won, and leaves that", once=True)
+    return scope.with_(told), f"; {drift.message}"

@@ -69,7 +69,7 @@ def told(run: RunStatus, message: str) -> RunStatus:
 
 def won_without_swap(run: RunStatus) -> RunStatus:
     """It has not been won by Swap after all."""
-    return _evolved(run, swap=False)
+    return _evolved(run, swap=False, message="the canary had not all traffic any more, so the two keep their roles")
 
 
 def given_traffic(run: RunStatus, since: datetime) -> RunStatus:

@@ -393,6 +393,8 @@ class Promises:
                     continue  # somebody has given other backends all of it
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
+                if swapped and (name, _rule(document, pair)) in self.lowered:
+                    continue  # promise 5: a Swap that is won raises nothing against a person
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
             if (number, name) in self.written and not swapped and not self._let_go(name):
                 self._nothing_in_the_ruins(name, document)
@@ -533,7 +535,7 @@ class Promises:
         memory = self.world.memory or self.world.status
         remembered = memory.route(*of_spot(name))
         marked = parse_intent((after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)) is not None
-        if intent is None or intent.mode is not Mode.STEP or memory.run is None or memory.run.number != intent.run:
+        if intent is None or intent.mode is Mode.ROLLBACK or memory.run is None or memory.run.number != intent.run:
             return  # what an earlier run wrote is of no interest to this one
         if not marked and not (remembered is not None and remembered.owned):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
