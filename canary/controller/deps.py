@@ -8,6 +8,7 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Traffic
 from canary.controller.clock import Clock
 from canary.controller.conditions import Conditions
+from canary.controller.disputes import Disputes
 from canary.controller.fence import Fence
 from canary.controller.jobs import Jobs
 from canary.controller.measure import Pace
@@ -48,6 +49,7 @@ class Deps:
     queue: PriorityQueue = field(default_factory=PriorityQueue)
     conditions: Conditions = field(default_factory=Conditions)
     notices: Notices = field(default_factory=Notices)
+    disputes: Disputes = field(default_factory=Disputes)
     jobs: Jobs | None = None
 
     async def close(self) -> None:

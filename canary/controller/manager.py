@@ -103,6 +103,7 @@ class Manager:
         self._validation.forget(key)
         self.deps.telemetry.forget(*key)
         self.deps.store.roles.forget(uid_of(document))
+        self.deps.disputes.forget(uid_of(document))
         self.deps.notices.forget(key)
         if self.deps.jobs is not None:
             self.deps.jobs.forget(uid_of(document))

@@ -16,6 +16,7 @@ from canary.act.status import StatusWriter
 from canary.checks.traffic import TRAFFIC
 from canary.controller.clock import Alarm
 from canary.controller.deps import Deps
+from canary.controller.disputes import disputed, words_only
 from canary.controller.evidence import Evidence
 from canary.controller.inbox import Inbox
 from canary.controller.livelock import Livelock
@@ -200,7 +201,8 @@ class Reconciler:
         how = self._record.urgency(recorded, observation.status)
         later = self._livelock.pause_until(observation.decision, result)
         waits = result.moved and not self._livelock.going
-        wrote = False if waits else await self._write_status(observation.status, how)
+        quarrel = self._gives_way(recorded, observation.status, how) if not waits else None
+        wrote = False if waits or quarrel else await self._write_status(observation.status, how)
         self._evidence.sync(observation)
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
@@ -210,7 +212,10 @@ class Reconciler:
         if result.moved or wrote:
             self._wake.set()
             return None
-        return self._next(observation, owed=how is not Urgency.NONE)
+        following = self._next(observation, owed=how is not Urgency.NONE)
+        return (
+            min(quarrel, following) if quarrel is not None and isinstance(following, datetime) else quarrel or following
+        )
 
     def _standing(self, rollout: Rollout) -> Standing:
         deps, state, sight = self._deps, self._state, self._deps.sights.of(self.key[0])
@@ -261,6 +266,18 @@ class Reconciler:
 
     async def _write_status(self, status: RolloutStatus, how: Urgency) -> bool:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
+
+    def _gives_way(self, recorded: Rollout, status: RolloutStatus, how: Urgency) -> datetime | None:
+        """Until when nothing is written, since somebody has who can read the spec; None: it is written now."""
+        if how is Urgency.NONE or recorded.problem is None or not disputed(recorded.status, recorded.generation):
+            return None
+        if not words_only(recorded.status, status):
+            return None
+        now, disputes = self._deps.clock.now(), self._deps.disputes
+        until = disputes.until(recorded.uid, recorded.generation, now)
+        if until is None:
+            disputes.said(recorded.uid, recorded.generation, now)
+        return until
 
     async def _vanished(self) -> datetime | End | None:
         """The Rollout is gone. If that was in the middle of a run (somebody took its finalizer), what routes still say of that run is taken back.
@@ -315,13 +332,15 @@ class Reconciler:
         deps.telemetry.waits(*self.key, waits_for(state.status))
         later = self._livelock.pause_until(decision, result)
         waits = result.moved and not self._livelock.going
-        wrote = not waits and await self._write_status(state.status, self._record.urgency(rollout, state.status))
+        how = self._record.urgency(rollout, state.status)
+        quarrel = self._gives_way(rollout, state.status, how) if not waits else None
+        wrote = not waits and quarrel is None and await self._write_status(state.status, how)
         if later is not None:
             return later
         if result.moved or wrote:
             self._wake.set()
             return None
         now = deps.clock.now()
-        times = [at for at in (self._backoffs.next_try(now), self._record.next_try(now)) if at is not None]
+        times = [at for at in (self._backoffs.next_try(now), self._record.next_try(now), quarrel) if at is not None]
         waiting = self._executor.busy or self._record.busy or rollout.request is not None
         return min(times) if times else None if waiting else FINISHED

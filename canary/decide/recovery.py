@@ -109,14 +109,22 @@ def decided_but_going_on(scope: Scope) -> Scope:
 def swapped_without_traffic(scope: Scope) -> Scope:
     """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it.
 
-    Where some route still says so, others may say less: a hand has lowered what is on record there.
+    A route that gives less by now has had it by the annotation of the run, or by the record once that is gone: a hand has lowered it since.
+    The same for who has won it and for who takes it over: else a restart would decide.
     """
     if not scope.active or not scope.run.swap:
         return scope
-    less = [route for route in scope.live_routes if not route.full]
-    if not less or (len(less) < len(scope.live_routes) and all(_was_full(scope, route) for route in less)):
+    if all(route.full or _given_all(scope, route) for route in scope.live_routes):
         return scope
     return scope.with_(run=won_without_swap(scope.run))
+
+
+def _given_all(scope: Scope, route: RouteView) -> bool:
+    """Whether this run has given the canary all of a route."""
+    intent = route.intent if scope.ours(route) else None
+    if intent is None:
+        return _was_full(scope, route)
+    return bool(intent.weights) and all(each.share == 100 for each in intent.weights.values())
 
 
 def _was_full(scope: Scope, route: RouteView) -> bool:
@@ -362,13 +370,13 @@ ALWAYS: tuple[Rule, ...] = (
     impossible_annotations,
     a_run_ahead,
     rolling_back_on_a_route,
+    swapped_without_traffic,
     reckoned_by_more,
     pod_spec_of_its_revision,
 )
 """What can only stop a run or put it back is believed at any time."""
 
 TAKING_OVER: tuple[Rule, ...] = (
-    swapped_without_traffic,
     as_somebody_asked,
     the_step_that_was_written,
 )

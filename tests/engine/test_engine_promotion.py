@@ -443,3 +443,44 @@ def test_a_won_swap_that_is_deleted_does_not_raise_against_a_hand_either() -> No
     assert world.gone
     weights = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
     assert weights == {"s": 100, "c": 0}
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+@pytest.mark.parametrize("left", [0, 40])
+def test_of_a_won_swap_a_successor_says_what_the_same_controller_does(left: int, stripped: bool) -> None:
+    """One route, lowered by somebody before the end was on record: whoever goes on leaves it, and says so in the same words."""
+    ends = []
+    for crash in (False, True):
+        spec = spec_of(promotion="Swap", steps=[{"weight": 100, "hold": "10s"}], checks=None)
+        world = begun(spec=spec)
+        world.gateways = Gateways.LATE
+        world.now += timedelta(seconds=11)
+        for _ in range(8):
+            world.tick()
+        run = world.status.run
+        assert run is not None
+        assert (world.phase, run.outcome is not None, run.swap) == (Phase.PROMOTING, True, True)
+        if stripped:
+            world.strip("shop")
+        world.weigh(100 - left, left, "shop", by="bob")
+        if crash:
+            world.crash()
+        world.answer(Gateways.PROMPT)
+        world.run()
+        weights = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
+        ends.append((world.phase, weights, world.status.swapped, world.status.message))
+    assert ends[0] == ends[1]
+
+
+def test_a_won_swap_that_somebody_made_up_changes_no_roles() -> None:
+    """A status alone is not believed, where the route says that it was given less."""
+    world = begun(spec=spec_of(promotion="Swap", steps=[{"weight": 10, "hold": "1h"}, {"weight": 100}], checks=None))
+    world.wait(2)
+    assert world.share() == 10
+    run = {**world.recorded["run"], "outcome": "Succeeded", "swap": True, "endedAt": world.recorded["run"]["startedAt"]}
+    world.recorded = {**world.recorded, "phase": "Promoting", "run": run}
+    world.recorded["routes"] = [{**route_, "share": 100} for route_ in world.recorded["routes"]]
+    world.crash()
+    world.forged = True
+    world.run()
+    assert (world.share(), world.status.swapped) == (0, False)
