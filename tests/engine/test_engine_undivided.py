@@ -10,7 +10,8 @@ import pytest
 from world import RUN_ANNOTATION, Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 from canary.routes.intent import parse_intent
 
 Json = dict[str, Any]
