@@ -68,6 +68,12 @@ class RouteView:
     missing: str = ""
     """Why it cannot be seen, whether it exists or not; empty where it would be."""
     generation: int = 0
+    about: str = ""
+    """A digest of what a gateway has to have looked at: the rules that are the run's, and all that is of no rule. Empty: nobody can tell."""
+    since: int = 0
+    """The generation from which on it has said that, as far as is known: whoever has accepted this one, or a later one, serves it."""
+    named: str = ""
+    """A digest of every rule, whoever's, that names one of the pair: by these come all requests that the two get by this route."""
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))

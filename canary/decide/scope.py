@@ -391,7 +391,7 @@ class Scope:
 
     @once
     def unaccepted(self) -> RouteView | None:
-        """A route that some parent has not accepted at its current generation; first one that it has refused."""
+        """A route of which some parent has not accepted what it says; first one that it has refused."""
         waiting = [route for route in self.live_routes if not route.acceptance.accepted]
         return next((route for route in waiting if route.acceptance.refused), waiting[0] if waiting else None)
 

@@ -329,6 +329,8 @@ def route_seen(
     route: RouteStatus,
     *,
     generation: int,
+    about: str,
+    since: int,
     accepted: bool,
     message: str,
     share: float | None,
@@ -346,6 +348,8 @@ def route_seen(
     return _evolved(
         route,
         generation=generation,
+        about=about,
+        about_since=since,
         accepted=accepted,
         message=message[:1024],
         share=share,

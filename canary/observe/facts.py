@@ -317,7 +317,7 @@ def _findings(
     if undecided and not asks_gateways(spec):
         return iter(())
     sound = {
-        route.key: store.routes[route.key].reading
+        route.key: store.routes[route.key].reading.since(route.since)
         for route in routes
         if route.declared and route.exists and not route.problem
     }

@@ -186,11 +186,17 @@ def view(
     if problem and viewer.started:
         found = _left(reading, pair, ref, kept)
     record = _added(viewer, ref, intent)
+    there = standing(reading, pair, record)
+    about, since = _stood(viewer, ref, reading, {*(rule.rule for rule in found), *there.places})
+    reading = reading.since(since)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
     return RouteView(
         key=key,
         pair=pair,
         generation=reading.generation,
+        about=about,
+        since=since,
+        named=reading.named_by(pair),
         rules=tuple(
             RuleView(
                 rule.key,
@@ -206,7 +212,7 @@ def view(
             for rule in found
         ),
         copied=reading.copied(pair),
-        added=standing(reading, pair, record),
+        added=there,
         additions={step: now for step, now, _ in adding},
         refusals={step: rest.message for step, _, rest in adding if isinstance(rest, Refused)},
         intent=intent,
@@ -237,6 +243,20 @@ def placed(route: RouteView, around: Surroundings) -> RouteView:
             for rule in route.rules
         ),
     )
+
+
+def _stood(viewer: Viewer, ref: RouteRef, reading: RouteReading, places: Collection[int]) -> tuple[str, int]:
+    """What a gateway has to have looked at (a digest), and since which generation the route says so.
+
+    The first in which that was seen is on record, be it the answer to our own write; where something else is, it is the present one. So it
+    is for a route that has not come to the generation on record: it was made anew.
+    """
+    if not places:
+        return "", reading.generation
+    about, remembered = reading.about(places), viewer.status.route(ref.kind, ref.name)
+    if remembered is not None and remembered.about == about and 0 < remembered.about_since < reading.generation:
+        return about, remembered.about_since
+    return about, reading.generation
 
 
 def permitted(route: RouteView, around: Surroundings) -> RouteView:

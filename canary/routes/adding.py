@@ -115,6 +115,8 @@ class Standing:
     """A digest of what else each of them says, by its mark; empty where somebody has taken its backend from it."""
     behind: tuple[str, ...] = ()
     """The keys of rules that somebody has put behind one of them."""
+    places: tuple[int, ...] = ()
+    """Where they stand among the rules, from 0."""
 
 
 NONE_STANDING = Standing()
@@ -135,6 +137,7 @@ def standing(route: RouteReading, pair: Pair, record: Mapping[str, Added]) -> St
         tuple(
             rule_key(index, rule) for index, rule in enumerate(rules) if index > first and index not in there.values()
         ),
+        tuple(sorted(there.values())),
     )
 
 

@@ -172,6 +172,8 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
     return route_seen(
         before,
         generation=route.generation,
+        about=route.about,
+        since=route.since,
         accepted=route.exists and route.acceptance.accepted,
         message=route.problem or ("" if route.acceptance.accepted else route.acceptance.message),
         share=number(share) if share is not None else before.share,
