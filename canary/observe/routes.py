@@ -188,6 +188,9 @@ def view(
     if problem and viewer.started:
         found = _left(reading, pair, ref, kept)
     record = _added(viewer, ref, intent)
+    there = standing(reading, pair, record)
+    # A rule that the run has added is none that it moves, whatever somebody lists in it.
+    found = tuple(rule for rule in found if rule.rule not in there.places)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
     return RouteView(
         key=key,
@@ -207,7 +210,7 @@ def view(
             for rule in found
         ),
         copied=reading.copied(pair),
-        added=standing(reading, pair, record),
+        added=there,
         additions={step: now for step, now, _ in adding},
         refusals={step: rest.message for step, _, rest in adding if isinstance(rest, Refused)},
         intent=intent,
@@ -292,8 +295,10 @@ def _additions(
 def _added(viewer: Viewer, ref: RouteRef, intent: Intent | None) -> dict[str, Added]:
     """What is on record of rules that were added: the same as `Scope.added` has."""
     remembered = viewer.status.route(ref.kind, ref.name)
-    said = remembered.added if viewer.status.active and remembered is not None and remembered.owned else {}
-    return recorded(said, intent.added if intent is not None else {})
+    noted = intent.added if intent is not None else {}
+    if remembered is None or not viewer.status.active:
+        return {**noted}
+    return recorded(remembered.added if remembered.owned else {}, noted, remembered.places)
 
 
 def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:
