@@ -82,6 +82,19 @@ def routes_of(viewer: Viewer, routes: Mapping[RouteKey, Route]) -> Iterator[tupl
             yield ref, False
 
 
+def vouched_for(viewer: Viewer, uid: str, ref: RouteRef, routes: Mapping[RouteKey, Route]) -> bool:
+    """Whether a route that no spec names says itself that a run of this Rollout (by uid) has written it; or cannot be seen, so that nothing can be done to it.
+
+    A status is what a controller goes on from, and may have been edited while none was there. So a route by its word alone is
+    somebody else's (docs/decisions/0079). What a run wrote names it in the annotation; where somebody took that away, managedFields tell.
+    """
+    found = routes.get(RouteKey.of(ref, viewer.namespace))
+    if found is None or found.problem or found.written:
+        return True
+    intent, _ = found.reading.intent(viewer.name)
+    return intent is not None and intent.uid == uid
+
+
 class Views:
     """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times.
 
