@@ -66,6 +66,7 @@ UNREADABLE_RECORD = "UnreadableRecord"
 STATUS_REFUSED = "StatusRefused"
 SESSION_PERSISTENCE = "SessionPersistence"
 RULES_MOVED = "RulesMoved"
+RULE_EDITED = "RuleEdited"
 
 # A run waits for a person
 PAUSED_BY_REQUEST = "PausedByRequest"

@@ -113,6 +113,7 @@ def begin(scope: Scope, *, by: str, reason: str, paused: PauseStatus | None = No
             baseline=_baseline(scope, route),
             mirrors={key: str(said) for key, said in scope.mirrors(route).items()},
             added={mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()},
+            places=(remembered.places if (remembered := scope.remembered(route)) is not None and scope.active else {}),
         )
         for route in scope.facts.routes
         if route.exists

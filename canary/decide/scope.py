@@ -339,9 +339,9 @@ class Scope:
         """What the run has on record of the rules that it added to a route, by their marks."""
         remembered = self.remembered(route)
         noted = route.intent.added if route.intent is not None else {}
-        if remembered is None or not remembered.added or not self.active or not remembered.owned:
+        if remembered is None or not self.active:
             return {**noted}
-        return recorded(remembered.added, noted)
+        return recorded(remembered.added if remembered.owned else {}, noted, remembered.places)
 
     @once
     def opted_in(self) -> bool:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from canary.decide.actions import WriteRoute
 from canary.decide.dividing import beside, divided, given, share_of
 from canary.decide.facts import RouteView, RuleView
-from canary.decide.matching import left_over, rules
+from canary.decide.matching import as_written, left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.once import asked_once
 from canary.decide.pausing import kept_by_hand
@@ -19,7 +19,7 @@ from canary.decide.wrote import joined, written
 from canary.errors import ShareError
 from canary.model.run_status import Outcome
 from canary.routes.added import Added, bounded
-from canary.routes.adding import AddRule, RemoveRule, removals
+from canary.routes.adding import AddRule, RemoveRule
 from canary.routes.entry import Entry
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
@@ -222,8 +222,7 @@ def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> Wr
     record = scope.mirrors(route)
     more = {key: said for key, said in record.items() if route.copied.get(key, 0) > said.share}
     added = scope.added(route)
-    over = removals({mark: said for mark, said in added.items() if not said.there and mark in route.added.said})
-    plan = _placed(route, RoutePlan.dividing(route.pair, weights, more, over))
+    plan = _placed(route, RoutePlan.dividing(route.pair, weights, more, as_written(scope, route)))
     return WriteRoute(route.key, plan, _intent(scope, route, said, record, added))
 
 

@@ -343,6 +343,7 @@ def route_seen(
     rules: Mapping[str, str],
     mirrors: Mapping[str, str],
     added: Mapping[str, str],
+    places: Mapping[str, str],
 ) -> RouteStatus:
     """A route as it is now, and what is to be put back there."""
     return _evolved(
@@ -362,6 +363,7 @@ def route_seen(
         rules=dict(rules),
         mirrors=dict(mirrors),
         added=dict(added),
+        places=dict(places),
     )
 
 

@@ -116,3 +116,10 @@ class RouteStatus(ApiModel):
             "given, if any, or - once it was taken away.",
         ),
     ] = {}
+    places: Annotated[
+        dict[str, Annotated[str, Field(max_length=16)]],
+        Field(
+            max_length=MAX_RULES * 2,
+            description="Where these rules are, or come to be, as index/number of rules: what tells one that somebody has edited.",
+        ),
+    ] = {}

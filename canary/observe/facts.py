@@ -28,7 +28,7 @@ from canary.observe.checks import Checks
 from canary.observe.kinds import plain
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views, permitted, placed, routes_of
+from canary.observe.routes import Viewer, Views, permitted, placed, routes_of, vouched_for
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.backends import unseen_grants
@@ -109,7 +109,7 @@ def gather(
     unseen_stable, unseen_canary = (view if isinstance(view, Unseen) else None for view in (stable, canary))
     stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
-    routes = tuple(placed(route, store.around) for route in _routes(store, viewer, views or Views()))
+    routes = tuple(placed(route, store.around) for route in _routes(store, rollout, viewer, views or Views()))
     problems = [rollout.problem] if rollout.problem is not None else []
     if not problems:  # else the others would be about something that nobody has declared
         problems += checks.problems
@@ -148,7 +148,7 @@ def gather(
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
         unseen_grants=_unseen_grants(store, rollout.namespace, spec),
         recorded=Recorded.of(rollout.status),
-        senseless=rollout.senseless,
+        senseless=(*rollout.senseless, *_strangers(store, rollout, viewer)),
         turn=standing.turn,
         over=standing.over,
         fresh=standing.fresh,
@@ -260,10 +260,18 @@ def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterat
         yield Problem("spec.scale", words, CONFLICTING_ROLLOUT)
 
 
-def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:
+def _routes(store: Store, rollout: Rollout, viewer: Viewer, view: Views) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
     for ref, declared in routes_of(viewer, store.routes):
-        yield _route(store, viewer, view, ref, declared=declared)
+        if declared or vouched_for(viewer, rollout.uid, ref, store.routes):
+            yield _route(store, viewer, view, ref, declared=declared)
+
+
+def _strangers(store: Store, rollout: Rollout, viewer: Viewer) -> Iterator[str]:
+    """What of the status is about routes that neither the spec nor they themselves say anything of, as a path."""
+    for ref, declared in routes_of(viewer, store.routes):
+        if not declared and not vouched_for(viewer, rollout.uid, ref, store.routes):
+            yield f"routes[{ref.name}]"
 
 
 def _route(store: Store, viewer: Viewer, view: Views, ref: RouteRef, *, declared: bool = True) -> RouteView:

@@ -83,6 +83,19 @@ def routes_of(viewer: Viewer, routes: Mapping[RouteKey, Route]) -> Iterator[tupl
             yield ref, False
 
 
+def vouched_for(viewer: Viewer, uid: str, ref: RouteRef, routes: Mapping[RouteKey, Route]) -> bool:
+    """Whether a route that no spec names says itself that a run of this Rollout (by uid) has written it; or cannot be seen, so that nothing can be done to it.
+
+    A status is what a controller goes on from, and may have been edited while none was there. So a route by its word alone is
+    somebody else's (docs/decisions/0079). What a run wrote names it in the annotation; where somebody took that away, managedFields tell.
+    """
+    found = routes.get(RouteKey.of(ref, viewer.namespace))
+    if found is None or found.problem or found.written:
+        return True
+    intent, _ = found.reading.intent(viewer.name)
+    return intent is not None and intent.uid == uid
+
+
 class Views:
     """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times.
 
@@ -187,6 +200,8 @@ def view(
         found = _left(reading, pair, ref, kept)
     record = _added(viewer, ref, intent)
     there = standing(reading, pair, record)
+    # A rule that the run has added is none that it moves, whatever somebody lists in it.
+    found = tuple(rule for rule in found if rule.rule not in there.places)
     about, since = _stood(viewer, ref, reading, {*(rule.rule for rule in found), *there.places})
     reading = reading.since(since)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
@@ -313,6 +328,7 @@ def _additions(
 
 def _added(viewer: Viewer, ref: RouteRef, intent: Intent | None) -> dict[str, Added]:
     """What is on record of rules that were added: the same as `Scope.added` has."""
-    record = viewer.status.route(ref.kind, ref.name)
-    said = record.added if viewer.status.active and record is not None and record.owned else {}
-    return recorded(said, intent.added if intent is not None else {})
+    record, noted = viewer.status.route(ref.kind, ref.name), intent.added if intent is not None else {}
+    if record is None or not viewer.status.active:
+        return {**noted}
+    return recorded(record.added if record.owned else {}, noted, record.places)

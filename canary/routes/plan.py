@@ -166,7 +166,7 @@ class RoutePlan:
         for entry in self.entries:
             match entry:
                 case AddRule():
-                    said[entry.mark] = Added(there=True, name=entry.rule.get("name"))
+                    said[entry.mark] = Added(there=True, name=entry.rule.get("name"), spot=entry.spot)
                 case RemoveRule():
                     said[entry.mark] = Added(there=False, name=entry.name)
         return said

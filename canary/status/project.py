@@ -8,6 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from canary.decide import reasons
+from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
 from canary.decide.wrote import allowed, lowered_to, told
@@ -19,7 +20,7 @@ from canary.model.run_status import TermsStatus
 from canary.model.status import Phase, RolloutStatus
 from canary.model.values import number
 from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
-from canary.routes.added import bounded
+from canary.routes.added import Added, bounded
 from canary.routes.intent import Mode
 from canary.routes.pair import Pair
 from canary.status.conditions import ALWAYS, conditions
@@ -30,7 +31,8 @@ NOTHING_COUNTED = TrafficStatus()
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
     scope = Scope(spec, decision.status, facts)
-    routes = tuple(_route(scope, route) for route in facts.routes)
+    coming = {action.key: action.plan.added for action in decision.actions if isinstance(action, WriteRoute)}
+    routes = tuple(_route(scope, route, coming.get(route.key, {})) for route in facts.routes)
     written = scope.found.weight
     accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
     active = scope.status.active
@@ -149,7 +151,8 @@ def summary(status: RolloutStatus) -> str:
     return f"{len(counted)}/{len(counted)} pass"
 
 
-def _route(scope: Scope, route: RouteView) -> RouteStatus:
+def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> RouteStatus:
+    """`coming`: what is being written to it of rules for requests that opt in."""
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     active = scope.active
     share: Fraction | None = None
@@ -186,6 +189,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         rules=_marks(before, route, baseline) if active else {},
         mirrors=mirrors if active and owned else {},
         added=added if active and owned else {},
+        places=_places(before, route, coming, added) if active else {},
     )
 
 
@@ -215,6 +219,17 @@ def _baseline(scope: Scope, route: RouteView, before: RouteStatus) -> dict[str, 
     wrote = route.intent.baseline if route.intent is not None else {}
     found = {rule.key: str(told.get(rule.key, rule.weights)) for rule in route.rules if rule.key in wrote}
     return {**found, **before.baseline} if before.owned else {**before.baseline, **found}
+
+
+def _places(
+    before: RouteStatus, route: RouteView, coming: Mapping[str, Added], added: Mapping[str, str]
+) -> dict[str, str]:
+    """Where the rules without a name are that the run has added, or comes to add: as long as nobody has edited them, by what the route says."""
+    edited = route.added.edited.keys() | route.added.rematched
+    planned = {mark: str(said.spot) for mark, said in coming.items() if said.there and not said.name and said.spot}
+    seen = {mark: str(spot) for mark, spot in route.added.spots.items() if mark not in edited}
+    unnamed = {mark for mark, said in added.items() if said == "+"} | planned.keys()
+    return {mark: spot for mark, spot in {**planned, **before.places, **seen}.items() if mark in unnamed}
 
 
 def _given(scope: Scope, given: Mapping[str, Fraction]) -> tuple[Fraction, dict[str, float]]:

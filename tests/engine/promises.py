@@ -642,7 +642,10 @@ def without_opted(document: Json) -> Json:
 
 
 def _asks_to_opt_in(rule: Json) -> bool:
-    return any(header["name"] == OPT_IN for match in rule.get("matches") or () for header in match.get("headers") or ())
+    """An `owner` on it tells this world that somebody else has made it."""
+    return "owner" not in rule and any(
+        header["name"] == OPT_IN for match in rule.get("matches") or () for header in match.get("headers") or ()
+    )
 
 
 def _rule_at(document: Json, index: int) -> str:
