@@ -82,6 +82,8 @@ class Promises:
         self.reached: dict[tuple[int, int], datetime] = {}
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
+        self.put_back: set[int] = set()
+        """Runs that have copied to stable, and somebody has put something else there since."""
         self.may_copy: set[tuple[int, int]] = set()
         """Which steps of which runs may mirror or add rules: those that were come to on evidence."""
         self.mirrored: set[tuple[str, str]] = set()
@@ -149,6 +151,7 @@ class Promises:
         done = last is not None and last.verb == "resume" and last.words.startswith("done")
         if done and last is not None and (before is None or before.id != last.id):
             self.lowered.clear()
+            self.put_back.clear()
 
     def _arrive(self, facts: Facts, after: RolloutStatus) -> None:
         """The first moment at which every gateway serves the step's share."""

@@ -15,6 +15,8 @@ from promises import OPT_IN, of_spot, opted
 from world import Fault, Gateways, World, mirror_to, route, spec_of, stranger
 from world import rule as rule_of
 
+from canary.decide.facts import CopyView
+
 
 def opt_in(value: str) -> dict[str, Any]:
     """Requests with a header that says so."""
@@ -178,6 +180,24 @@ class Cluster(RuleBasedStateMachine):
         """Or its configs cannot be read, or its kind is out of sight."""
         workload = getattr(self.world, which)
         workload.unknown, workload.unseen = "it cannot be read" if how == "unknown" else "", how == "unseen"
+        self.world.run()
+
+    @rule(how=st.sampled_from(("undo", "hotfix", "strip", "forge")), past=st.booleans())
+    def somebody_changes_stable(self, how: str, past: bool) -> None:
+        """Its pod spec, or what is on record of a copy there; `past`: its history is cut as well."""
+        stable = self.world.stable if not (self.world.memory or self.world.status).swapped else self.world.canary
+        run = (self.world.memory or self.world.status).run
+        match how:
+            case "undo" if stable.record is not None and stable.kept:
+                self.world.somebody_deploys(stable.kept, "kubectl-rollout")
+            case "hotfix":
+                self.world.somebody_deploys("hotfix", "kubectl-set")
+            case "strip":
+                stable.record = None
+            case "forge" if run is not None:
+                stable.record = CopyView("uid-1", run.number, stable.revision, "evil")
+        if past:
+            stable.history.clear()
         self.world.run()
 
     @rule()

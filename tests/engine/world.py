@@ -775,7 +775,16 @@ class World:
         self.canary = self.former.pop(name, None) or Workload(name, revision)
         self.declare(workloads={"stable": {"name": self.stable.name}, "canary": {"name": name}})
 
+    def somebody_deploys(self, revision: str, by: str) -> None:
+        """Somebody puts another pod spec on stable, or the one of before with its annotations: what a run has copied there is theirs."""
+        memory = self.memory or self.status
+        stable = self.canary if memory.swapped else self.stable
+        if memory.run is not None and memory.run.copied is not None and memory.run.copied.kept not in {"", revision}:
+            self.promises.put_back.add(memory.run.number)
+        stable.revision, stable.record, stable.writer, stable.rolled_out = revision, None, by, True
+
     def _copy(self, action: CopyPodSpec) -> None:
+        assert action.run not in self.promises.put_back, "what somebody has put on stable since is copied over"
         source, target = self._workload(action.source), self._workload(action.target)
         if source.revision != action.revision or target.revision != action.replaces:
             raise Conflict("another revision than the decision saw", status=409)
@@ -794,6 +803,10 @@ class World:
         if action.replaced not in {kept, *target.history}:
             self.unrestored[action.run] = f"revision {action.replaced} is nowhere to be found"
             raise NothingToRestore(self.unrestored[action.run])
+        copies = [copy for kind, copy in self.wrote if kind == "copy" and copy.run == action.run]
+        assert action.replaced in {copy.replaces for copy in copies}, (
+            "what is put back was replaced by no copy of that run"
+        )
         self.wrote.append(("restore", action.target))
         target.revision, target.rolled_out = action.replaced, False
 
