@@ -505,3 +505,54 @@ def test_a_paused_promotion_that_fails_puts_stable_back(how: str) -> None:
         Outcome.ROLLED_BACK,
         "a",
     )
+
+
+# -- what becomes of a copy when its run would give way ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edit", ["a hold", "a route"])
+def test_a_plan_that_is_edited_while_a_copy_rolls_out_takes_nothing_back(edit: str) -> None:
+    """All steps are passed: the run is won as it was planned, and the next one goes by the new plan."""
+    world = promoting()
+    if edit == "a hold":
+        world.declare(steps=[{"weight": 50, "hold": "20s"}])
+    else:
+        world.declare(routes=[{"name": "shop"}, {"name": "two"}])
+    world.run()
+    assert (world.phase, world.status.run and world.status.run.number) == (Phase.PROMOTING, 1)
+    if edit == "a route":
+        world.declare(routes=[{"name": "shop"}])
+    end(world)
+    assert (world.phase, world.stable.revision, world.share()) == (Phase.SUCCEEDED, "b", 0)
+    assert world.stable.record is None
+
+
+def test_a_plan_edited_while_a_copy_rolls_out_loses_no_way_back() -> None:
+    """An abort after the edit puts back what stable ran before the copy."""
+    world = promoting()
+    world.declare(steps=[{"weight": 50, "hold": "20s"}])
+    world.run()
+    world.ask("abort", id_="one")
+    world.run()
+    end(world)
+    assert (world.phase, world.stable.revision, world.share()) == (Phase.ROLLED_BACK, "a", 0)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_new_revision_while_a_copy_rolls_out_puts_back_what_was_copied(crash: bool) -> None:
+    """Users are on the canary, which is another version now: all go back to stable, stable to what it ran, and a run of the new one begins."""
+    world = promoting()
+    world.revise("c")
+    world.run()
+    if crash:
+        world.crash()
+    world.stable.rolled_out = True
+    world.run()
+    assert (world.stable.revision, world.stable.record) == ("a", None)
+    run = world.status.run
+    assert run is not None
+    assert (run.number, run.revision, run.replaces) == (2, "c", "a")
+    world.measure(0.5)
+    world.run()
+    end(world)
+    assert (world.phase, world.stable.revision, world.share()) == (Phase.ROLLED_BACK, "a", 0)
