@@ -409,6 +409,12 @@ class Promises:
         remembered = status.route(*of_spot(name))
         return status.active and remembered is not None and not remembered.owned
 
+    def _on_record(self, name: str) -> bool:
+        """Whether the weights from before the run are on record for a route: it gives back those, whatever its owner has put in their place since."""
+        status = self.world.memory or self.world.status
+        remembered = status.route(*of_spot(name))
+        return status.active and remembered is not None and remembered.owned
+
     def _nothing_in_the_ruins(self, name: str, document: Json) -> None:
         """A rule that a run has written gives the canary nothing afterwards, whatever somebody has made of it."""
         swapped = (self.world.memory or self.world.status).swapped
@@ -451,7 +457,8 @@ class Promises:
                 assert after["spec"] == owned, f"{name} is not what it was before the run"
         else:
             self.written[action.intent.run, name] = action.plan.pair
-            if name not in self.intents and self._at_rest(old) and not any(pair.damaged for pair in old.values()):
+            fresh = name not in self.intents and not self._on_record(name)
+            if fresh and self._at_rest(old) and not any(pair.damaged for pair in old.values()):
                 self.before_us[name] = duplicate(before["spec"])
             self.intents[name] = action.intent
             said = action.intent.weights
