@@ -39,7 +39,16 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.facts import DENIED_FOR
-from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable, WriteAltered, refusal
+from canary.errors import (
+    CanaryError,
+    Conflict,
+    NotFound,
+    NothingToRestore,
+    StaleDecision,
+    Unprocessable,
+    WriteAltered,
+    refusal,
+)
 from canary.fair import Limit
 from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
@@ -161,6 +170,10 @@ class Executor:
         """Why the last write of a route failed, as long as it does."""
         self.altered: dict[RouteKey, int] = {}
         """Of these the API server kept something else than was written last: the generation that they had after that."""
+        self.uncopied = ""
+        """Why the last copy of a pod spec failed, as long as it does."""
+        self.unrestored: dict[int, str] = {}
+        """By the number of a run: why what its copy replaced is nowhere to be found."""
         self._unscaled: dict[Scaled, tuple[CanaryError, datetime]] = {}
         self.unstamped = ""
         """The plain request that was to get an id in the last round, and has none."""
@@ -311,13 +324,10 @@ class Executor:
             result.stale.append(name)
             return
         except CanaryError as error:
-            if isinstance(action, WriteRoute):
-                self.unwritten[action.key] = str(error)
-                if isinstance(error, WriteAltered) and action.key in self._store.routes:
-                    kept = self._store.routes[action.key].document
-                    self.altered[action.key] = kept.get("metadata", {}).get("generation", 0)
-            if isinstance(action, ScaleWorkload | ReleaseReplicas):
-                self._unscaled[action.kind, action.target] = error, now
+            self._note_failed(action, error, now)
+            if isinstance(error, NothingToRestore):  # that is to be decided upon, and not to be tried again
+                result.stale.append(name)
+                return
             count = self._backoffs.failed(name, now, error, _pauses(action, error))
             result.failed[name] = error
             if count == 1 or count % 50 == 0:
@@ -325,15 +335,37 @@ class Executor:
                 self._recorder.event(world.rollout, EmitEvent("Warning", "WriteFailed", what), now)
             return
         self._backoffs.succeeded(name)
-        if isinstance(action, ScaleWorkload | ReleaseReplicas):
-            self._unscaled.pop((action.kind, action.target), None)
-        if isinstance(action, WriteRoute):
-            self.unwritten.pop(action.key, None)
-            self.altered.pop(action.key, None)
-            if fresh:
-                self._backoffs.paced(name, now)
+        self._note_done(action)
+        if isinstance(action, WriteRoute) and fresh:
+            self._backoffs.paced(name, now)
         if fresh is not None:
             (result.performed if fresh else result.stale).append(name)
+
+    def _note_failed(self, action: Action, error: CanaryError, now: datetime) -> None:
+        """Keep why a write failed, where a decision rests on that."""
+        match action:
+            case WriteRoute():
+                self.unwritten[action.key] = str(error)
+                if isinstance(error, WriteAltered) and action.key in self._store.routes:
+                    kept = self._store.routes[action.key].document
+                    self.altered[action.key] = kept.get("metadata", {}).get("generation", 0)
+            case ScaleWorkload() | ReleaseReplicas():
+                self._unscaled[action.kind, action.target] = error, now
+            case CopyPodSpec():
+                self.uncopied = str(error)
+            case RestorePodSpec() if isinstance(error, NothingToRestore):
+                self.unrestored[action.run] = str(error)
+
+    def _note_done(self, action: Action) -> None:
+        """What was done fails no more."""
+        match action:
+            case WriteRoute():
+                self.unwritten.pop(action.key, None)
+                self.altered.pop(action.key, None)
+            case ScaleWorkload() | ReleaseReplicas():
+                self._unscaled.pop((action.kind, action.target), None)
+            case CopyPodSpec():
+                self.uncopied = ""
 
     async def _write_in_turn(
         self, action: WriteRoute, world: World, gate: Gate, failing_since: float | None

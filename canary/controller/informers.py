@@ -14,8 +14,8 @@ from typing import Any
 
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
-from canary.controller.route_informers import RouteInformers, watch_name
-from canary.errors import ApiError, ConfigError
+from canary.controller.route_informers import POLL, RouteInformers, watch_name
+from canary.errors import ApiError, ConfigError, Forbidden
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, DEPLOYMENTS, Kube, Resource
 
 Json = dict[str, Any]
@@ -40,6 +40,8 @@ class Informers:
         self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(manager.template, CLUSTERCHECKTEMPLATES.kind)))
         self._waiting_for = {watch_name(resource, place) for resource, place, _ in self._watches}
         self._needed = {watch_name(DEPLOYMENTS, place) for place in places}
+        self._shut: set[str | None] = set()
+        self._places = places
         for resource, place, _ in self._watches:
             if resource is not DEPLOYMENTS:
                 manager.awaits(resource.kind, place)
@@ -68,17 +70,37 @@ class Informers:
             self.synced.set()
 
     async def _one(self, resource: Resource, place: str | None, pass_on: Pass) -> None:
+        """A namespace that may not be listed is one team's trouble: it is said, left out, and tried again. If none may be, nobody is served."""
+        while True:
+            try:
+                await self._follow(resource, place, pass_on)
+            except Forbidden as error:
+                self._shut.add(place)
+                if place is None or self._shut.issuperset(self._places):
+                    raise ConfigError(f"cannot watch {watch_name(resource, place)}: {error}") from error
+                self._lookout.lost(watch_name(resource, place), place, 0, f"{error}; namespace {place} waits")
+                self._arrived(resource, place)
+                await self._manager.deps.clock.sleep(POLL)
+
+    def _arrived(self, resource: Resource, place: str | None) -> None:
+        self._waiting_for.discard(watch_name(resource, place))
+        self._manager.arrived(resource.kind, place)
+        self._settled()
+
+    async def _follow(self, resource: Resource, place: str | None, pass_on: Pass) -> None:
+        """Raises Forbidden; ConfigError: it is not installed, say."""
         try:
             # What a run moves by has to be seen at once; templates may come a little late.
             moving = resource is DEPLOYMENTS
             pace = self._lookout.pace(place) if moving else self._lookout.calm
-            eyes = self._lookout.eyes(watch_name(resource, place), counts=moving)
+            eyes = self._lookout.eyes(watch_name(resource, place), place, counts=moving)
             async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
                 if event.type == "SYNCED":
-                    self._waiting_for.discard(watch_name(resource, place))
-                    self._manager.arrived(resource.kind, place)
-                    self._settled()
+                    self._shut.discard(place)
+                    self._arrived(resource, place)
                 else:
                     pass_on(event.type, event.object)
+        except Forbidden:
+            raise
         except ApiError as error:
             raise ConfigError(f"cannot watch {watch_name(resource, place)}: {error}") from error

@@ -13,7 +13,7 @@ from canary.decide.scope import Decision
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
-from canary.observe.facts import LOOKING_ON, Received, Standing, gather
+from canary.observe.facts import LOOKING_ON, Received, Standing, gather, revisions
 from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Views
@@ -70,4 +70,4 @@ def taken_in(store: Store, rollout: Rollout, spec: RolloutSpec) -> Rollout:
     named |= {RouteKey.of(route, rollout.namespace) for route in rollout.status.routes}
     found = {name: route for name in named if (route := store.routes.get(name)) is not None}
     readings = {name: route.reading for name, route in found.items() if not route.problem}
-    return store.roles.credible(rollout, spec, readings)
+    return store.roles.credible(rollout, spec, readings, lambda: revisions(store, rollout, spec))

@@ -218,7 +218,7 @@ class Reconciler:
         )
 
     def _standing(self, rollout: Rollout) -> Standing:
-        deps, state = self._deps, self._state
+        deps, state, sight = self._deps, self._state, self._deps.sights.of(self.key[0])
         if state.spec is not None and state.spec.names_approvers:
             self._vouching.sync(rollout)
         return Standing(
@@ -226,10 +226,12 @@ class Reconciler:
             over=deps.fence.over,
             fresh=state.fresh,
             since=state.since,
-            blind=deps.sight.blind,
-            blind_since=deps.sight.since,
+            blind=sight.blind,
+            blind_since=sight.since,
             unwritten=self._executor.unwritten,
             altered=self._executor.altered,
+            uncopied=self._executor.uncopied,
+            unrestored=self._executor.unrestored,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if state.spec is not None and state.spec.gated else None,
             gate=self._evidence.asking.answer,

@@ -161,7 +161,9 @@ class RouteInformers:
             self._store.reread(kind)
             for place in self._places:
                 if self._store.references.names(kind, place):
-                    self._lookout.sight.lost(watch_name(resource, place))  # until it is listed in its new version
+                    self._lookout.sights.lost(
+                        watch_name(resource, place), place
+                    )  # until it is listed in its new version
         elif "routes" in self.waiting_for:
             self.waiting_for |= {watch_name(resource, place) for place in self._places}
             for place in self._places:
@@ -180,7 +182,7 @@ class RouteInformers:
     def _out_of_sight(self, kind: RouteKind) -> None:
         for place in self._places:
             if self._store.references.names(kind, place):
-                self._lookout.lost(watch_name(self._followed[kind], place), 0, f"it serves no {kind} for now")
+                self._lookout.lost(watch_name(self._followed[kind], place), place, 0, f"it serves no {kind} for now")
 
     def _sighted(self, kind: RouteKind) -> None:
         if kind in self._followed:
@@ -212,7 +214,7 @@ class RouteInformers:
                 pause = SOON
                 self.disturbed()  # not served any more since we asked
             except ApiError as error:
-                if kind is RouteKind.HTTP and self.waiting_for:
+                if kind is RouteKind.HTTP and self.waiting_for and len(self._places) == 1:
                     raise ConfigError(f"cannot watch {watch_name(resource, place)}: {error}") from error
                 rights = f"allow it to get, list, watch and patch {resource.definition}"
                 self._unseen(kind, place, f"the controller may not see any {kind} here: {error}; {rights}")
@@ -224,7 +226,7 @@ class RouteInformers:
         listed: set[RouteKey] = set()
         synced = False
         name, needed = watch_name(resource, place), partial(self._store.references.names, kind, place)
-        eyes = _Eyes(self._lookout, name, needed, self.disturbed)
+        eyes = _Eyes(self._lookout, name, place, needed, self.disturbed)
         pace = self._lookout.pace_of(name, place, needed)
         async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
             if event.type != "SYNCED":
@@ -267,15 +269,18 @@ class RouteInformers:
 class _Eyes:
     """Says what one watch of routes sees to the lookout, as far as some Rollout names routes of its kind."""
 
-    def __init__(self, lookout: Lookout, name: str, needed: Callable[[], bool], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, lookout: Lookout, name: str, place: str | None, needed: Callable[[], bool], on_lost: Callable[[], None]
+    ) -> None:
         self._lookout = lookout
         self._name = name
+        self._place = place
         self._needed = needed
         self._on_lost = on_lost
 
     def lost(self, seconds: float, why: str) -> None:
         if self._needed():
-            self._lookout.lost(self._name, seconds, why)
+            self._lookout.lost(self._name, self._place, seconds, why)
         self._on_lost()
 
     def suspect(self) -> None:

@@ -33,7 +33,7 @@ from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
 from canary.controller.scraping import scraped_pods
 from canary.controller.settings import Settings
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
 from canary.controller.workload_informers import WorkloadInformers
@@ -131,7 +131,7 @@ async def serve(
             provider,
             telemetry,
             clock,
-            sight=Sight(clock),
+            sights=Sights(clock, settings.namespaces),
             jobs=Jobs(kube, clock),
         )
         stack.push_async_callback(deps.close)
@@ -152,8 +152,8 @@ async def serve(
         else:
             telemetry.leading(True)
         manager = await stack.enter_async_context(Manager(deps, held=True))
-        lookout = Lookout(deps.sight, clock, settings.namespaces)
-        deps.sight.on_found(lambda: manager.wake(set(manager.reconciling)))
+        lookout = Lookout(deps.sights, clock, settings.namespaces)
+        deps.sights.on_found(lambda: manager.wake(set(manager.reconciling)))
         informers = Informers(kube, manager, settings.namespaces, lookout)
         survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
@@ -212,9 +212,10 @@ def _courier(
         ROLLOUTS.path(place): Lane(
             watch_name(ROLLOUTS, place),
             pace=lookout.pace(place),
-            eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
+            eyes=lookout.eyes(watch_name(ROLLOUTS, place), place),
             on_list=resync.soon,
             on_page=partial(listed, manager),
+            one_of_several=len(namespaces) > 1,
         )
         for place in namespaces or (None,)
     }

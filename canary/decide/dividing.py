@@ -11,7 +11,7 @@ from fractions import Fraction
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Scope
 from canary.errors import ShareError
-from canary.routes.pair import Weights
+from canary.routes.pair import Weights, weight_of
 from canary.routes.weights import divide
 
 
@@ -43,6 +43,12 @@ def divided(baseline: Weights, share: Fraction, others: int) -> Weights:
 
     """
     return divide(baseline, share, others) if share else baseline.only_stable
+
+
+def beside(weights: Weights, share: Fraction) -> Weights:
+    """Next to what others have that was stable's, the most for the canary by which it has no more than a share of both (percent, less than 100)."""
+    most = int(weight_of(weights.stable) * share / (100 - share))
+    return Weights(weights.stable, min(most, weight_of(weights.canary)))
 
 
 def never_writable(scope: Scope) -> str:

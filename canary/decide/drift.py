@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView, RuleView
+from canary.decide.matching import widened
 from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope
-from canary.decide.wrote import allowed, of_this_run, written
+from canary.decide.wrote import allowed, gone, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
 from canary.routes.pair import Pair, weight_of
+
+OPT_IN_RULE = "the rule for requests that opt in, which this run added to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,9 @@ class Drift:
     """It is about the copies that go to the canary; in percent of the requests."""
 
     added: bool = False
-    """It is about a rule that was added for requests that opt in: 100 where it is to be, 0 where not."""
+    """It is about a rule that was added for requests that opt in, in percent of these: 100 where it is to be, 0 where not."""
+    edited: bool = False
+    """Of a rule that was added: it is there, and for other requests than it was added for."""
     idle: bool = False
     """It has nothing to divide any more: both weights of the pair are 0."""
 
@@ -48,6 +53,8 @@ class Drift:
         """The same where it is."""
         what = "the rule for requests that opt in" if self.added else "copies" if self.copies else "the canary's share"
         wrote, keeps = decimal_text(self.expected), decimal_text(self.found)
+        if self.edited:
+            return f"the API server keeps {what} of {self.route.label} for other requests than it was written for"
         return f"the API server keeps {what} of {self.route.label} at {keeps} %, where {wrote} % was written"
 
     @property
@@ -55,8 +62,10 @@ class Drift:
         if self.gone:
             return f"{self.who} took the pair out of {self.route.label}: {self.route.problem}"
         if self.added:
-            did = "put back" if self.found else "took away"
-            return f"{self.who} {did} the rule for requests that opt in, which this run added to {self.route.label}"
+            did = "edited what is matched by" if self.edited else "put back" if self.found else "took away"
+            if 0 < self.found < self.expected and not self.edited:
+                return f"{self.who} changed {OPT_IN_RULE} {self.route.label} to {decimal_text(self.found)} % of these requests"
+            return f"{self.who} {did} {OPT_IN_RULE} {self.route.label}"
         what = "the share of requests that is mirrored" if self.copies else "the canary's share"
         nothing = ", where the pair gets nothing now; give stable a weight before you resume" if self.idle else ""
         return (
@@ -75,13 +84,17 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
+        wrote = gone(scope, route)
+        if wrote is not None and route.share < wrote:
+            return Drift(route, wrote, route.share)
         for kind, compared in _compared(scope, route).items():
             for key, (expected, found) in compared.items():
                 if found >= expected:
                     continue
                 copies, added = kind is _compare_copies, kind is _compare_added
+                edited = added and key in route.added.rematched
                 idle = kind is _compare and any(rule.idle for rule in route.rules if rule.key == key)
-                drift = Drift(route, expected, found, copies=copies, added=added, idle=idle)
+                drift = Drift(route, expected, found, copies=copies, added=added, edited=edited, idle=idle)
                 if not drift.altered(scope):
                     return drift
     return None
@@ -99,7 +112,8 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
             worst = ((kind, pair) for kind, pairs in compared.items() if (pair := _worst(pairs)) is not None)
             for kind, pair in worst:
                 copies, added = kind is _compare_copies, kind is _compare_added
-                found.append(Drift(route, *pair, most=most, copies=copies, added=added))
+                edited = added and any(mark in route.added.rematched for mark in compared[kind])
+                found.append(Drift(route, *pair, most=most, copies=copies, added=added, edited=edited))
                 break
     return tuple(found)
 
@@ -118,15 +132,14 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
     if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
     shares = written(scope, route)
-    return {
-        rule.key: (shares[rule.key], rule.weights.share)
-        for rule in route.rules
-        if rule.key in shares and not (rule.replaced and _left_alone(scope, route, rule))
-    }
+    compared = {rule.key: (shares[rule.key], rule.weights.share) for rule in route.rules if rule.key in shares}
+    # Less beside what others have now is nobody's word on the canary, as long as its own weight is as it was written. More is more.
+    beside = {rule.key for rule in route.rules if rule.replaced and _left_alone(scope, route, rule)}
+    return {key: (wrote, there) for key, (wrote, there) in compared.items() if there > wrote or key not in beside}
 
 
 def _left_alone(scope: Scope, route: RouteView, rule: RuleView) -> bool:
-    """Whether the canary's weight is as it was written, as far as that is known: what it is beside has changed, and that is not ours to weigh."""
+    """Whether the canary's weight is as it was written, as far as that is known: what it is beside has changed."""
     wrote = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
     return wrote is None or weight_of(rule.weights.canary) == weight_of(wrote.canary)
 
@@ -154,16 +167,27 @@ def _of_another_pair(scope: Scope, route: RouteView) -> bool:
 
 
 def _compare_added(scope: Scope, route: RouteView) -> Compared:
-    """The same of the rules that were added, by their marks: all or nothing."""
+    """The same of the rules that were added, by their marks, in percent of the requests that they are for.
+
+    One that is for fewer of these than it was added for counts as taken away, and one that may be for others as put there by others.
+    """
     record = scope.added(route)
     if not record:
         return {}
     if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
         return {}
-    return {
-        mark: (Fraction(100 if said.there else 0), Fraction(100 if route.added.said.get(mark) else 0))
-        for mark, said in record.items()
-    }
+    wider = widened(scope, route)
+    compared = {}
+    for mark, said in record.items():
+        share = route.added.shares.get(mark, Fraction(0))
+        if not said.there:
+            # Whatever it gives to whom, it is not to be there.
+            compared[mark] = Fraction(0), Fraction(100 if mark in route.added.said and share else 0)
+        elif mark in wider:
+            compared[mark] = Fraction(0), share
+        else:
+            compared[mark] = Fraction(100), Fraction(0) if mark in route.added.rematched else share
+    return compared
 
 
 KINDS = (_compare, _compare_copies, _compare_added)

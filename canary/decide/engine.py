@@ -20,7 +20,8 @@ from canary.decide.actions import (
 )
 from canary.decide.answering import compare_answers
 from canary.decide.comparing import applicable, compare
-from canary.decide.copying import copy_annotation, tidied_copy
+from canary.decide.copying import copy_annotation, seen, tidied_copy
+from canary.decide.drift import OPT_IN_RULE
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
@@ -55,7 +56,7 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
         anything that spec, status and facts can say.
 
     """
-    scope = former.parted(recover(Scope(spec, status, facts)))
+    scope = former.parted(seen(recover(Scope(spec, status, facts))))
     if facts.deleting:
         return _warned(scope, _deleting(scope))
     scope = _measure(scope)
@@ -95,17 +96,22 @@ def _take_turns(scope: Scope, decision: Decision) -> Decision:
 
 
 def _warned(scope: Scope, decision: Decision) -> Decision:
-    """A rule of ours goes wherever it is; who has put rules behind it learns that they move up."""
+    """A rule of ours goes wherever it is and whoever has edited it: they learn that, and who has put rules behind it that these move up."""
     routes = {route.key: route for route in scope.facts.routes}
     tells = []
     for action in decision.actions:
         route = routes.get(action.key) if isinstance(action, WriteRoute) else None
-        if route is None or not isinstance(action, WriteRoute) or not route.added.behind:
+        if route is None or not isinstance(action, WriteRoute) or not route.added.said:
             continue
-        goes = any(mark in route.added.said for mark, said in action.plan.added.items() if not said.there)
-        if goes:
+        goes = {mark for mark, said in action.plan.added.items() if not said.there and mark in route.added.said}
+        if goes and route.added.behind:
             words = f"rule {' and '.join(route.added.behind)} of {route.label} stands behind a rule that the run added, and moves up now"
             tells.append(EmitEvent("Warning", reasons.RULES_MOVED, f"{words} that it is taken away", once=True))
+        if goes & (route.added.edited.keys() | route.added.rematched):
+            words = f"{route.writer or 'somebody unknown'} has edited {OPT_IN_RULE} {route.label}"
+            tells.append(
+                EmitEvent("Warning", reasons.RULE_EDITED, f"{words}; it is taken away all the same", once=True)
+            )
     return replace(decision, actions=(*decision.actions, *tells)) if tells else decision
 
 

@@ -24,7 +24,7 @@ from canary.routes.adding import NONE_STANDING, Standing
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.opt_in import Additions
-from canary.routes.pair import Pair, Weights
+from canary.routes.pair import Backend, Pair, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class RuleView:
     """How many filters it has; None where it has no list of them."""
     replaced: bool = False
     """Somebody took stable out of it, and others have its traffic now: they count as stable, and only the canary's weight is ours."""
+    instead: Backend | None = None
+    """Somebody took stable out of it, where nobody else has traffic: what has its place now and gets its weight, since stable is not there any more."""
 
     @property
     def idle(self) -> bool:
@@ -66,6 +68,12 @@ class RouteView:
     missing: str = ""
     """Why it cannot be seen, whether it exists or not; empty where it would be."""
     generation: int = 0
+    about: str = ""
+    """A digest of what a gateway has to have looked at: the rules that are the run's, and all that is of no rule. Empty: nobody can tell."""
+    since: int = 0
+    """The generation from which on it has said that, as far as is known: whoever has accepted this one, or a later one, serves it."""
+    named: str = ""
+    """A digest of every rule, whoever's, that names one of the pair: by these come all requests that the two get by this route."""
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
@@ -249,6 +257,8 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    copying: bool = False
+    """That run is on record as one that copies to the stable workload."""
     step: int = 0
     """The step of that run; 0 before its first one."""
     share: float = 0
@@ -263,6 +273,7 @@ class Recorded:
             run=status.run.number if status.run and status.active else 0,
             outcome=status.run.outcome if status.run else None,
             request=status.last_request.id if status.last_request else "",
+            copying=status.active and status.run is not None and status.run.copied is not None,
             step=status.step.index if status.step and status.active else 0,
             share=status.split.written,
             scale=status.scale,
@@ -331,6 +342,10 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    uncopied: str = ""
+    """Why the last try to copy a pod spec failed, as long as it does."""
+    unrestored: Mapping[int, str] = field(default_factory=dict)
+    """By the number of a run: why what its copy replaced cannot be put back, since it is nowhere to be found."""
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
     """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE

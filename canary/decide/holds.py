@@ -44,7 +44,7 @@ def _where(scope: Scope) -> str:
 
 
 def _held_at(scope: Scope) -> str:
-    return f"held at {scope.traffic_text} ({scope.step_text})"
+    return f"held at {scope.held_text} ({scope.step_text})"
 
 
 # -- at any step ----------------------------------------------------------------------------------------------------

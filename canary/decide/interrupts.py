@@ -148,12 +148,13 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     contested = paused_for(scope) == reasons.CONTESTED
     # While a route said something else the step was not held, nor were gateways settled on it: it is reached anew.
     scope = scope.with_(overrides=overrides, routes=routes, step=unreached(scope.step, scope.now))
+    beside = "no more than " if any(rule.replaced for drift in fresh for rule in drift.route.rules) else ""
     if fresh and not contested:
         scope = scope.with_(
             EmitEvent(
                 "Warning",
                 reasons.RAISED_BY_OTHER,
-                f"{'; '.join(drift.message for drift in fresh)}; putting it back to {scope.traffic_text}",
+                f"{'; '.join(drift.message for drift in fresh)}; putting it back to {beside}{scope.traffic_text}",
             )
         )
     scope = scope.with_(*back)

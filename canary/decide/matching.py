@@ -14,6 +14,7 @@ from canary.decide.facts import Problem, RouteView
 from canary.decide.mirroring import unsupported
 from canary.decide.scope import Scope
 from canary.model.rollout import RolloutSpec
+from canary.model.status import Phase
 from canary.preflight.findings import Reason
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import AddRule, RemoveRule, removals
@@ -24,9 +25,10 @@ def rules(scope: Scope, route: RouteView) -> tuple[AddRule | RemoveRule, ...]:
     record = scope.added(route)
     wanted = _additions(scope, route)
     if isinstance(wanted, Refused):
-        return removals({mark: said for mark, said in record.items() if not said.there})
+        return tuple(entry for entry in removals(record) if not record[entry.mark].there)
     marks = {entry.mark for entry in wanted}
-    return (*removals({mark: said for mark, said in record.items() if mark not in marks}), *wanted)
+    gone = (entry for entry in removals(record, besides=marks) if entry.mark not in marks)
+    return (*gone, *(entry.among(record) for entry in wanted))
 
 
 def added_at(scope: Scope, index: int) -> bool:
@@ -57,7 +59,35 @@ def left_over(scope: Scope, route: RouteView) -> tuple[RemoveRule, ...]:
     """What takes away the rules that stand for a step before the one that the run is at."""
     if _complete(scope, route):
         return ()
-    return removals({mark: said for mark, said in scope.added(route).items() if mark in route.added.said})
+    return tuple(entry for entry in removals(scope.added(route)) if entry.mark in route.added.said)
+
+
+def widened(scope: Scope, route: RouteView) -> frozenset[str]:
+    """The marks of the rules that are to be there, and that somebody has made rules for other requests than those that opt in, as far as can be told."""
+    if not route.added.rematched:
+        return frozenset()
+    wanted = _additions(scope, route)
+    ours = {entry.mark: entry for entry in wanted} if not isinstance(wanted, Refused) else {}
+    return frozenset(
+        mark
+        for mark in route.added.rematched & route.added.edited.keys()
+        if mark not in ours or not ours[mark].narrowed_to(route.kind.value, route.added.edited[mark])
+    )
+
+
+def as_written(scope: Scope, route: RouteView) -> tuple[AddRule | RemoveRule, ...]:
+    """What takes from the rules that were added what others have given them: those that are over, and those that serve others than who opts in.
+
+    A run that is paused gives nobody anything anew, so there the latter go as well.
+    """
+    record, wider = scope.added(route), widened(scope, route)
+    over = {mark for mark, said in record.items() if mark in route.added.said and (not said.there or mark in wider)}
+    wanted = _additions(scope, route)
+    if scope.status.phase is Phase.PAUSED or isinstance(wanted, Refused):
+        wanted = ()
+    back = tuple(entry.among(record) for entry in wanted if entry.mark in over & wider)
+    gone = over - {entry.mark for entry in back}
+    return (*(entry for entry in removals(record) if entry.mark in gone), *back)
 
 
 def overtaken(scope: Scope) -> str:

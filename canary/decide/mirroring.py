@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from canary.decide.facts import Problem, RouteView, RuleView
 from canary.decide.scope import Scope
+from canary.decide.wrote import joined
 from canary.model.rollout import RolloutSpec
 from canary.model.steps import Mirror
 from canary.model.values import decimal_text
@@ -27,10 +28,11 @@ def copies(scope: Scope, route: RouteView) -> dict[str, Copied]:
     mirror = scope.mirror
     if mirror is None:
         return ended
+    met = joined(scope, route)
     chosen = {
         rule.key: Copied(mirror.share, record[rule.key].bare if rule.key in record else rule.filters == 0)
         for rule in _chosen(mirror, route)
-        if not _objection(route, rule, record)
+        if rule.key in met and not _objection(route, rule, record)
     }
     return {**ended, **chosen}
 

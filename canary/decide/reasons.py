@@ -61,10 +61,12 @@ ROLLING_BACK = "RollingBack"
 ROLLED_BACK = "RolledBack"
 RECOVERED = "Recovered"
 LEFTOVER = "LeftoverRestored"
+STABLE_NOT_RESTORED = "StableNotRestored"
 UNREADABLE_RECORD = "UnreadableRecord"
 STATUS_REFUSED = "StatusRefused"
 SESSION_PERSISTENCE = "SessionPersistence"
 RULES_MOVED = "RulesMoved"
+RULE_EDITED = "RuleEdited"
 
 # A run waits for a person
 PAUSED_BY_REQUEST = "PausedByRequest"

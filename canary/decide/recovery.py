@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from fractions import Fraction
 
 from canary.decide import reasons
@@ -19,9 +20,11 @@ from canary.decide.interrupts import another_pod_spec
 from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import BY_HAND, BY_POLICY, hold_still, kept_by_hand, paused_for
-from canary.decide.scope import Scope, remembered_share, replaced
+from canary.decide.scope import Changes, Scope, remembered_share, replaced
+from canary.decide.timing import AGREE
 from canary.model.evolution import (
     at_step,
+    by_now,
     called_otherwise,
     ended,
     gate_waited_for,
@@ -31,6 +34,8 @@ from canary.model.evolution import (
     reckoned_anew,
     remembered_by,
     settled_by,
+    unhurried,
+    used_up,
     won_without_swap,
 )
 from canary.model.run_status import Outcome, RunStatus
@@ -136,18 +141,34 @@ def paused_for_nothing(scope: Scope) -> Scope:
     return scope
 
 
+def nothing_of_tomorrow(scope: Scope) -> Scope:
+    """What is on record as having been, was by now: a time that nobody can have recorded is none to reckon from."""
+    status, now = scope.status, scope.now
+    changes: Changes = {}
+    if status.run is not None and scope.active:
+        changes["run"] = by_now(status.run, now, "started_at", "unavailable_since")
+    if status.step is not None and scope.active:
+        changes["step"] = by_now(status.step, now, "started_at", "reached_at", "unaccepted_since")
+    if any(check.unknown_since is not None and check.unknown_since > now for check in status.checks):
+        changes["checks"] = tuple(by_now(check, now, "unknown_since") for check in status.checks)
+    if status.scale is not None:
+        changes["scale"] = by_now(status.scale, now, "short_since", "drained_since")
+    if any(each.drained_since is not None and each.drained_since > now for each in status.former_canaries):
+        changes["former_canaries"] = tuple(by_now(each, now, "drained_since") for each in status.former_canaries)
+    same = all(value is getattr(status, name) for name, value in changes.items())
+    return scope if same else scope.with_(**changes)
+
+
 def held_as_long_as_declared(scope: Scope) -> Scope:
-    """A step that was reached is held for as long as it says, whatever else stands beside that."""
+    """A step that was reached is held for as long as it says, whatever else stands beside that, and no longer than that from now."""
     status = scope.status
     if not status.active or scope.step.reached_at is None:
         return scope
-    hold = scope.declared_step.hold if scope.declared_step else None
-    over = scope.step.reached_at + hold.delta if hold else scope.step.reached_at
-    return (
-        scope
-        if scope.step.hold_until is not None and scope.step.hold_until >= over
-        else scope.with_(step=held_until(scope.step, over))
-    )
+    hold = scope.declared_step.hold.delta if scope.declared_step and scope.declared_step.hold else timedelta(0)
+    least, most = scope.step.reached_at + hold, scope.now + hold  # what has made it longer has been by now
+    until = scope.step.hold_until
+    over = least if until is None else min(max(until, least), most)
+    return scope if over == until else scope.with_(step=held_until(scope.step, over))
 
 
 def settled_as_gateways_do(scope: Scope) -> Scope:
@@ -188,6 +209,7 @@ def impossible_annotations(scope: Scope) -> Scope:
 
     A run is on record before its first step, so the routes are ahead of the record by one run at most, and by none of
     its steps; and only of a run that is undecided, and that was not paused by policy unless what begins another one is there.
+    That a run is won is on record before any route says so.
     """
     if not scope.active:
         return scope
@@ -196,6 +218,8 @@ def impossible_annotations(scope: Scope) -> Scope:
     def impossible(intent: Intent | None) -> bool:
         if intent is None or intent.uid != scope.facts.uid:
             return False
+        if intent.mode is Mode.FINISH and intent.run == number and scope.run.outcome is not Outcome.SUCCEEDED:
+            return True
         return intent.run > number + 1 or (intent.run == number + 1 and (intent.step > 0 or not gives_way))
 
     if not any(impossible(route.intent) for route in scope.facts.routes):
@@ -229,21 +253,6 @@ def rolling_back_on_a_route(scope: Scope) -> Scope:
         return scope
     run = ended(scope.run, Outcome.ROLLED_BACK, *_said(scope, ending), scope.now)
     return scope.with_(run=run, phase=Phase.ROLLING_BACK, paused=None)
-
-
-def finishing_on_a_route(scope: Scope) -> Scope:
-    """A route says that this run is won: believed where the record could have led to it."""
-    if not scope.active or scope.run.outcome is not None:
-        return scope
-    ending = next((intent for intent in _mine(scope) if intent.mode is Mode.FINISH), None)
-    if ending is None or scope.step.index < scope.step.total or scope.step.total != len(scope.spec.steps):
-        return scope
-    # A run that is won by Swap had all traffic on the canary before: nothing is raised by believing it.
-    swap = any(weights.share > 0 for weights in ending.weights.values()) and all(
-        route.full for route in scope.live_routes
-    )
-    run = ended(scope.run, Outcome.SUCCEEDED, *_said(scope, ending), scope.now, swap=swap)
-    return scope.with_(run=run, phase=Phase.PROMOTING, paused=None)
 
 
 def _said(scope: Scope, ending: Intent) -> tuple[str, str]:
@@ -281,6 +290,22 @@ def a_run_ahead(scope: Scope) -> Scope:
     # Nothing that was measured, asked or overridden over in the run before counts in this one; a person's pause does.
     scope = scope.with_(run=run, step=at_step(0, len(scope.spec.steps), scope.now), checks=(), overrides=())
     return scope if kept_by_hand(scope) else scope.with_(phase=Phase.PROGRESSING, paused=None)
+
+
+def as_somebody_asked(scope: Scope) -> Scope:
+    """What only a person can say counts where the record has a request of theirs in this run, and what belongs to it.
+
+    Whoever may write statuses may write that as well; but a member by itself is no request.
+    """
+    if not scope.active or scope.run.outcome is not None:
+        return scope
+    run, step, last = scope.run, scope.step, scope.status.last_request
+    asked = last is not None and last.at >= run.started_at - AGREE
+    if (run.full or run.ignore_unknown) and not (asked and run.full and run.full_at is not None):
+        scope = scope.with_(run=unhurried(run))
+    if step.approved and not asked:
+        scope = scope.with_(step=used_up(step))
+    return scope
 
 
 def the_step_that_was_written(scope: Scope) -> Scope:
@@ -337,6 +362,7 @@ ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
     paused_for_nothing,
+    nothing_of_tomorrow,
     held_as_long_as_declared,
     settled_as_gateways_do,
     gate_waited_for_as_long_as_can_be,
@@ -351,7 +377,7 @@ ALWAYS: tuple[Rule, ...] = (
 """What can only stop a run or put it back is believed at any time."""
 
 TAKING_OVER: tuple[Rule, ...] = (
-    finishing_on_a_route,
+    as_somebody_asked,
     the_step_that_was_written,
 )
 """What takes a run further is believed only when it is taken over: of a run that we drive, we know what we wrote."""

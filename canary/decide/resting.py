@@ -24,6 +24,7 @@ from canary.decide.scope import (
 )
 from canary.decide.starts import pending_abort, starts_no_more
 from canary.decide.writes import restores, writes
+from canary.model.bounded import MAX_RUNS
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
 from canary.model.route_status import RouteStatus, SplitStatus
@@ -112,6 +113,7 @@ def begin(scope: Scope, *, by: str, reason: str, paused: PauseStatus | None = No
             baseline=_baseline(scope, route),
             mirrors={key: str(said) for key, said in scope.mirrors(route).items()},
             added={mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()},
+            places=(remembered.places if (remembered := scope.remembered(route)) is not None and scope.active else {}),
         )
         for route in scope.facts.routes
         if route.exists
@@ -119,7 +121,7 @@ def begin(scope: Scope, *, by: str, reason: str, paused: PauseStatus | None = No
     scope = scope.with_(
         phase=Phase.PROGRESSING if paused is None else Phase.PAUSED,
         run=RunStatus(
-            number=max(before.number if before else 0, _highest_run(scope)) + 1,
+            number=_next_number(scope),
             revision=revision_now(scope),
             pod_spec=scope.facts.canary.pod_spec if scope.facts.canary is not None else "",
             plan=scope.spec.plan_hash(),
@@ -155,12 +157,14 @@ def _baseline(scope: Scope, route: RouteView) -> dict[str, str]:
     return {**before, **{key: str(weights) for key, weights in scope.baseline(route).items()}}
 
 
-def _highest_run(scope: Scope) -> int:
-    """The highest run that any route knows of: a lost status must not make a number come twice."""
-    return max(
-        (route.intent.run for route in scope.facts.routes if route.intent and route.intent.uid == scope.facts.uid),
-        default=0,
-    )
+def _next_number(scope: Scope) -> int:
+    """One more than the highest run that the status or any route knows of: a lost status must not make a number come twice.
+
+    After the largest number that can be written, which nobody has but by forging it, they begin anew.
+    """
+    run = scope.status.run
+    told = (route.intent.run for route in scope.facts.routes if route.intent and route.intent.uid == scope.facts.uid)
+    return 1 + max((number for number in (run.number if run else 0, *told) if number < MAX_RUNS), default=0)
 
 
 def _settle(scope: Scope) -> Scope:
@@ -185,9 +189,12 @@ def _settle(scope: Scope) -> Scope:
 def _roles_as_found(scope: Scope) -> Scope:
     """Before the first run of a Rollout that swaps: all of the pair's traffic on spec.canary means that the roles are changed.
 
-    Learnt once, at the first look at which its routes can be read; afterwards the weights at rest are their owner's.
+    Learnt once, at the first look at which its routes can be read; afterwards the weights at rest are their owner's. What a run has left is
+    no rest: the share of a version under test, of a Rollout that comes back from a backup, makes nobody stable.
     """
     rules = [rule for route in scope.live_routes for rule in route.rules]
+    if any(route.intent is not None or route.unreadable for route in scope.facts.routes):
+        return scope
     if not rules or len(scope.live_routes) < len(scope.facts.routes):
         return scope
     scope = scope.with_(roles_known=True)

@@ -217,12 +217,22 @@ class Scope:
     @property
     def traffic_text(self) -> str:
         """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`, `10 % and opted-in requests`."""
+        return self._text(self.shares)
+
+    @property
+    def held_text(self) -> str:
+        """The same as the routes give it now, where these do not list the pair any more: what others have in stable's place says how much that is."""
+        beside = any(rule.replaced for route in self.live_routes for rule in route.rules)
+        gone = any(route.exists and route.problem and not route.rules for route in self.facts.routes)
+        return self._text(self.found if beside or gone else self.shares)
+
+    def _text(self, shares: Shares) -> str:
         extras = []
         if self.mirror is not None:
             extras.append(f"mirroring {decimal_text(self.mirror.share)} %")
         if self.match is not None:
             extras.append("opted-in requests")
-        return " and ".join([str(self.shares)] * (self.shares.some or not extras) + extras)
+        return " and ".join([str(shares)] * (shares.some or not extras) + extras)
 
     @property
     def step_text(self) -> str:
@@ -270,7 +280,7 @@ class Scope:
 
     def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
-        before: Mapping[str, Weights] = route.intent.baseline if route.intent is not None else {}
+        before: Mapping[str, Weights] = self.told_baseline(route)
         remembered = self.remembered(route)
         if self.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
@@ -279,6 +289,21 @@ class Scope:
             rule.key: rule.weights.only_stable if rule.replaced else before.get(rule.key, rule.weights)
             for rule in route.rules
         }
+
+    def told_baseline(self, route: RouteView) -> dict[str, Weights]:
+        """The same of rules that are there, by the word of the route alone, as far as that is believed."""
+        told = route.intent.baseline if route.intent is not None else {}
+        rules = {rule.key: rule for rule in route.rules}
+        return {key: said for key, said in told.items() if key in rules and self._may_have_been(said, rules[key])}
+
+    def _may_have_been(self, before: Weights, rule: RuleView) -> bool:
+        """Whether a rule may have had these weights before a run, by the word of its route alone.
+
+        Next to others a run keeps the sum of the pair (see `divide`); and at rest there is nothing to go back from where stable has all of it.
+        """
+        if not self.active and rule.weights.share == 0:
+            return False
+        return not rule.others or before.total == rule.weights.total
 
     def mirrors(self, route: RouteView) -> dict[str, Copied]:
         """What the run has on record of the copies that rules of a route send to the canary, by rule key.
@@ -314,9 +339,9 @@ class Scope:
         """What the run has on record of the rules that it added to a route, by their marks."""
         remembered = self.remembered(route)
         noted = route.intent.added if route.intent is not None else {}
-        if remembered is None or not remembered.added or not self.active or not remembered.owned:
+        if remembered is None or not self.active:
             return {**noted}
-        return recorded(remembered.added, noted)
+        return recorded(remembered.added if remembered.owned else {}, noted, remembered.places)
 
     @once
     def opted_in(self) -> bool:
@@ -366,7 +391,7 @@ class Scope:
 
     @once
     def unaccepted(self) -> RouteView | None:
-        """A route that some parent has not accepted at its current generation; first one that it has refused."""
+        """A route of which some parent has not accepted what it says; first one that it has refused."""
         waiting = [route for route in self.live_routes if not route.acceptance.accepted]
         return next((route for route in waiting if route.acceptance.refused), waiting[0] if waiting else None)
 

@@ -6,7 +6,7 @@ that is the only thing that is ever done to them.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -82,7 +82,7 @@ def _past(value: Any, name: str = "") -> list[datetime]:
 
 def _moved(value: Any, by: timedelta) -> Any:
     if isinstance(value, datetime):
-        return value + by
+        return _shifted(value, by)
     if isinstance(value, BaseModel):
         changes = {
             field: _moved(getattr(value, field), by)
@@ -93,3 +93,12 @@ def _moved(value: Any, by: timedelta) -> Any:
     if isinstance(value, tuple):
         return tuple(_moved(item, by) for item in value)
     return value
+
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(4999, 12, 31, tzinfo=UTC)
+"""Between these is what can be read again."""
+
+
+def _shifted(at: datetime, by: timedelta) -> datetime:
+    """A time moved, and no further than to what can be on record: one that was forged moves all others by thousands of years."""
+    return at + max(min(by, LATEST - at), EARLIEST - at)

@@ -122,7 +122,7 @@ def said_now(scope: Scope) -> list[object] | None:
     undecided = scope.status.run is not None and scope.status.run.outcome is None
     if step is None or not undecided or not routes or scope.facts.blind or scope.unaccepted is not None:
         return None
-    return [scope.run.number, step.index, *([str(route.key), route.generation] for route in routes)]
+    return [scope.run.number, step.index, *([str(route.key), route.since, route.named] for route in routes)]
 
 
 def _about(scope: Scope) -> str:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
-from canary.decide.dividing import divided, given, share_of
+from canary.decide.dividing import beside, divided, given, share_of
 from canary.decide.facts import RouteView, RuleView
-from canary.decide.matching import left_over, rules
+from canary.decide.matching import as_written, left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.once import asked_once
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Decision, Scope
 from canary.decide.sight import withheld
-from canary.decide.wrote import written
+from canary.decide.wrote import joined, written
 from canary.errors import ShareError
 from canary.model.run_status import Outcome
 from canary.routes.added import Added, bounded
-from canary.routes.adding import AddRule, RemoveRule, removals
+from canary.routes.adding import AddRule, RemoveRule
 from canary.routes.entry import Entry
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
@@ -47,11 +47,11 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
     baseline = scope.baseline(route)
-    weights = {}
+    weights, met = {}, joined(scope, route)
     for rule in route.rules:
         share = share_of(scope, route, rule.key)
-        weights[rule.key], _ = given(rule, baseline[rule.key], share)
-    return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
+        weights[rule.key] = given(rule, baseline[rule.key], share)[0] if rule.key in met else rule.weights
+    return _placed(route, RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route)))
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
@@ -68,8 +68,9 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         added=scope.added(route),
         swapped=swapped,
     )
-    # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
-    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing.
+    # Where others have the traffic that was stable's, a Swap gives the canary no more either: what they have is not the run's to take.
+    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing. Nor does a rule get more
+    # of which nobody can tell whether it is the run's.
     left = {
         rule.key: rule.weights
         for rule in route.rules
@@ -77,12 +78,28 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         or (rule.idle and not before[rule.key].total)
         or (swapped and (rule.replaced or rule.weights.share < 100))
     }
-    return replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan
+    return _placed(route, replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan)
 
 
 def _kept(entry: Entry, left: Mapping[str, Weights]) -> Entry:
     """The same entry, or that a rule keeps its weights."""
     return SetWeights(entry.rule, left[entry.rule]) if isinstance(entry, SetWeights) and entry.rule in left else entry
+
+
+def _placed(route: RouteView, plan: RoutePlan) -> RoutePlan:
+    """The same plan, with what is in stable's place where that is not there any more."""
+    instead = {rule.key: rule.instead for rule in route.rules if rule.instead is not None}
+    if not instead:
+        return plan
+    return replace(
+        plan,
+        entries=tuple(
+            replace(entry, instead=instead[entry.rule])
+            if isinstance(entry, SetWeights) and entry.rule in instead
+            else entry
+            for entry in plan.entries
+        ),
+    )
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -93,11 +110,19 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     wanted, mode = due(scope), mode_of(scope)
     if mode is Mode.ROLLBACK:
         return wanted
+    if mode is Mode.FINISH and not _won_on_record(scope):
+        return ()  # a route that says so before the record does would have to be believed by a restart, whoever wrote it
     doubtful = {route.key for route in scope.facts.routes if route.problem and mode is Mode.STEP}
     if not doubtful and not withheld(scope.facts):
         return wanted
     doubted = withheld(scope.facts)
     return tuple(write for write in wanted if not ((doubted or write.key in doubtful) and raises(scope, write)))
+
+
+def _won_on_record(scope: Scope) -> bool:
+    """Whether the API server's copy of the status says that this run is won."""
+    recorded = scope.facts.recorded
+    return recorded.run == scope.run.number and recorded.outcome is Outcome.SUCCEEDED
 
 
 @asked_once
@@ -197,13 +222,17 @@ def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> Wr
     record = scope.mirrors(route)
     more = {key: said for key, said in record.items() if route.copied.get(key, 0) > said.share}
     added = scope.added(route)
-    over = removals({mark: said for mark, said in added.items() if not said.there and mark in route.added.said})
-    plan = RoutePlan.dividing(route.pair, weights, more, over)
+    plan = _placed(route, RoutePlan.dividing(route.pair, weights, more, as_written(scope, route)))
     return WriteRoute(route.key, plan, _intent(scope, route, said, record, added))
 
 
 def _of_share(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
-    """The weights by which the canary has a share of a rule: as the annotation has them, else computed again."""
+    """The weights by which the canary has a share of a rule: as the annotation has them, else computed again.
+
+    Of one in which others have what was stable's it is by what these have now, which is not the run's to change.
+    """
+    if rule.replaced and rule.weights.share > share:
+        return beside(rule.weights, share)
     given = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
     if given is not None and given.share == share:
         return given
@@ -328,7 +357,7 @@ def _intent(
     mirrors: Mapping[str, Copied],
     added: Mapping[str, Added],
 ) -> Intent:
-    reason, message = _why(scope)
+    (reason, message), met = _why(scope), joined(scope, route)
     return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
@@ -336,10 +365,10 @@ def _intent(
         mode=mode_of(scope),
         step=scope.step.index,
         # That a pair has nothing is nothing that a run has given it, or could give back.
-        weights=_some(weights),
-        baseline=_some(scope.baseline(route)),
+        weights=_some(weights, met),
+        baseline=_some(scope.baseline(route), met),
         pair=route.pair,
-        rules={rule.key: rule.digest for rule in route.rules if rule.digest},
+        rules={rule.key: rule.digest for rule in route.rules if rule.digest and rule.key in met},
         mirrors=mirrors,
         added=bounded(added, route.added.said),
         reason=reason,
@@ -359,8 +388,8 @@ def _why(scope: Scope) -> tuple[str, str]:
     return "", ""
 
 
-def _some(weights: Mapping[str, Weights]) -> dict[str, Weights]:
-    return {key: said for key, said in weights.items() if said.total}
+def _some(weights: Mapping[str, Weights], met: Collection[str]) -> dict[str, Weights]:
+    return {key: said for key, said in weights.items() if said.total and key in met}
 
 
 def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bool:

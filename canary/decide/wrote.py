@@ -56,6 +56,33 @@ def written(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
     return by_record | (told(scope, route, intent) if intent is not None else {})
 
 
+def joined(scope: Scope, route: RouteView) -> frozenset[str]:
+    """The rules, by key, that have the run's share at its present step.
+
+    One that has come since that was written has what its owner wrote, and joins with the next step: what the run has shown is of
+    the others (docs/decisions/0077). One that has more than the step gives is put to that, and so has joined. Where all others are
+    gone, all have joined: else the run would be nowhere; and where nobody can tell which are the run's, all stay on record.
+    """
+    there = frozenset(rule.key for rule in route.rules)
+    intent, remembered = of_this_run(scope, route), _on_record(scope, route)
+    if scope.run.outcome is not None or route.problem or (intent is None and remembered is None):
+        return there
+    if intent is not None and intent.step != scope.step.index:
+        return there
+    noted = {*remembered.rules, *remembered.baseline} if remembered is not None else set()
+    said = {*intent.rules, *intent.baseline} if intent is not None else set()
+    more = {rule.key for rule in route.rules if rule.weights.share > scope.shares.of(rule.key)}
+    return there & (noted | said | more) if there & (noted | said) else there
+
+
+def gone(scope: Scope, route: RouteView) -> Fraction | None:
+    """The largest share that the run has written to rules of a route that are all gone, where it has others; None: some are there."""
+    shares = written(scope, route)
+    if route.stale or not route.rules or any(rule.key in shares for rule in route.rules):
+        return None
+    return max(shares.values(), default=None)
+
+
 def allowed(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
     """The most that the canary may have of each of these rules: less where a hand has lowered it in this pause."""
     low = lowered_to(scope, route)

@@ -16,7 +16,16 @@ from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
-from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus, TermsStatus
+from canary.model.run_status import (
+    CopyStatus,
+    GateAnswer,
+    GateStatus,
+    Outcome,
+    PauseStatus,
+    RunStatus,
+    StepStatus,
+    TermsStatus,
+)
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import RequestOutcome, RequestStatus
 from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
@@ -42,14 +51,25 @@ def _later(at: datetime | None, by: timedelta) -> datetime | None:
     return at + by if at is not None else None
 
 
+def by_now(value: M, now: datetime, *names: str) -> M:
+    """The same, with none of these times later than now: what has been, was."""
+    late = {name: now for name in names if (at := getattr(value, name)) is not None and at > now}
+    return _evolved(value, **late) if late else value
+
+
 # -- the run --------------------------------------------------------------------------------------------------------
 
 
 def ended(
     run: RunStatus, outcome: Outcome, reason: str, message: str, at: datetime, *, swap: bool = False
 ) -> RunStatus:
-    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is."""
-    return _evolved(run, outcome=outcome, reason=reason[:64], message=message[:MOST_SAID], ended_at=at, swap=swap)
+    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is.
+
+    Once it is won, what it has copied is stable's own.
+    """
+    copied = None if outcome is Outcome.SUCCEEDED else run.copied
+    said = {"reason": reason[:64], "message": message[:MOST_SAID]}
+    return _evolved(run, outcome=outcome, **said, ended_at=at, swap=swap, copied=copied)
 
 
 def reckoned_anew(run: RunStatus, revision: str) -> RunStatus:
@@ -82,6 +102,11 @@ def hurried(run: RunStatus, step: int, *, ignore_unknown: bool) -> RunStatus:
     return _evolved(run, full=True, full_at=step, ignore_unknown=ignore_unknown)
 
 
+def unhurried(run: RunStatus) -> RunStatus:
+    """Nobody has asked to skip anything after all."""
+    return _evolved(run, full=False, full_at=None, ignore_unknown=False)
+
+
 def unavailable(run: RunStatus, since: datetime) -> RunStatus:
     """Its canary has had no ready endpoint since then: one outage more."""
     return _evolved(run, unavailable_since=since, outages=min(run.outages + 1, LARGEST_COUNT))
@@ -103,8 +128,28 @@ def on_terms(run: RunStatus, terms: TermsStatus) -> RunStatus:
 
 
 def replacing(run: RunStatus, revision: str) -> RunStatus:
-    """A Copy of it may replace this revision of the stable workload."""
-    return _evolved(run, replaces=revision)
+    """A Copy of it may replace this revision of the stable workload, from now on: what was copied before counts no more."""
+    return _evolved(run, replaces=revision, copied=None)
+
+
+def copying(run: RunStatus, kind: str, workload: str, replaced: str, *, kept: str = "") -> RunStatus:
+    """It is about to copy over a workload that has the revision `replaced`; or has, and `kept` is what the workload has since."""
+    return _evolved(run, copied=CopyStatus(kind=kind, workload=workload, replaced=replaced, kept=kept))
+
+
+def copy_kept(run: RunStatus, revision: str) -> RunStatus:
+    """It has copied, and this is the revision that the workload has since."""
+    return run if run.copied is None else _evolved(run, copied=_evolved(run.copied, kept=revision))
+
+
+def copy_lost(run: RunStatus) -> RunStatus:
+    """What its Copy replaced is nowhere to be found."""
+    return run if run.copied is None else _evolved(run, copied=_evolved(run.copied, lost=True))
+
+
+def copy_over(run: RunStatus) -> RunStatus:
+    """What it has copied stands nowhere any more."""
+    return _evolved(run, copied=None)
 
 
 # -- the step -------------------------------------------------------------------------------------------------------
@@ -284,6 +329,8 @@ def route_seen(
     route: RouteStatus,
     *,
     generation: int,
+    about: str,
+    since: int,
     accepted: bool,
     message: str,
     share: float | None,
@@ -296,11 +343,14 @@ def route_seen(
     rules: Mapping[str, str],
     mirrors: Mapping[str, str],
     added: Mapping[str, str],
+    places: Mapping[str, str],
 ) -> RouteStatus:
     """A route as it is now, and what is to be put back there."""
     return _evolved(
         route,
         generation=generation,
+        about=about,
+        about_since=since,
         accepted=accepted,
         message=message[:1024],
         share=share,
@@ -313,6 +363,7 @@ def route_seen(
         rules=dict(rules),
         mirrors=dict(mirrors),
         added=dict(added),
+        places=dict(places),
     )
 
 

@@ -52,6 +52,20 @@ class RouteStatus(ApiModel):
     kind: Annotated[RouteKind, Field(description="Kind of the route.")]
     name: Annotated[ObjectName, Field(description="Name of the route.")]
     generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
+    about: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Digest of the rules that this Rollout moves, and of all else in the route that is of no rule.",
+        ),
+    ] = ""
+    about_since: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Generation from which on it has said that: gateways have to accept this one, or a later one.",
+        ),
+    ] = 0
     owned: Annotated[bool, Field(description="Whether this run has written it.")] = False
     share: Annotated[Number | None, Field(description="The canary's share that it says, in percent.")] = None
     shares: Annotated[
@@ -66,7 +80,7 @@ class RouteStatus(ApiModel):
             "again.",
         ),
     ] = {}
-    accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
+    accepted: Annotated[bool, Field(description="Whether every parent accepts what it says since aboutSince.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     altered: Annotated[
         int,
@@ -100,5 +114,12 @@ class RouteStatus(ApiModel):
             max_length=MAX_RULES * 2,
             description="Rules that this run added to it for requests that opt in, by their digests: + and the name that it was "
             "given, if any, or - once it was taken away.",
+        ),
+    ] = {}
+    places: Annotated[
+        dict[str, Annotated[str, Field(max_length=16)]],
+        Field(
+            max_length=MAX_RULES * 2,
+            description="Where these rules are, or come to be, as index/number of rules: what tells one that somebody has edited.",
         ),
     ] = {}

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.bounded import MAX_RUNS, Text
 from canary.model.times import Timestamp
@@ -45,6 +46,31 @@ class TermsStatus(ApiModel):
     alpha: Annotated[Alpha | None, Field(description="spec.alpha.")] = None
 
 
+class CopyStatus(ApiModel):
+    """A Copy of a run: on record before the workload is written, so that what stands there can be told from what anybody else put there."""
+
+    kind: Annotated[str, Field(max_length=64, description="Kind of the workload that it is made over.")]
+    workload: Annotated[ObjectName, Field(description="Its name.")]
+    replaced: Annotated[
+        str, Field(max_length=64, description="Revision that the workload had before: what is put back.")
+    ]
+    kept: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Revision that the API server keeps of what was copied; empty: it is not known yet whether it was.",
+        ),
+    ] = ""
+    lost: Annotated[
+        bool,
+        Field(description="The pod spec that it replaced was to be put back, and is nowhere to be found any more."),
+    ] = False
+
+    def is_over(self, kind: str, name: str) -> bool:
+        """Whether it is made over this workload."""
+        return (self.kind, self.workload) == (kind, name)
+
+
 class RunStatus(ApiModel):
     """The current run, or the last one."""
 
@@ -75,6 +101,10 @@ class RunStatus(ApiModel):
     replaces: Annotated[
         str, Field(max_length=64, description="Revision of the stable workload that a Copy may replace.")
     ] = ""
+    copied: Annotated[
+        CopyStatus | None,
+        Field(description="What its Copy is made over; once it is lost and put back, it is over no workload any more."),
+    ] = None
     unavailable_since: Annotated[
         Timestamp | None, Field(description="Since when the canary has had no ready endpoint, and so no weight.")
     ] = None

@@ -27,12 +27,15 @@ class Time:
 def parse_time(raw: Any) -> datetime:
     """Read RFC 3339 into an aware UTC datetime.
 
+    What is read is bounded more closely than what is reckoned from it: however long a hold or a time away is that is added to it, the sum
+    can be written.
+
     Raises:
         ValueError: not a time, or none that there is a point in reckoning with.
 
     """
     value = raw if isinstance(raw, datetime) else datetime.fromisoformat(str(raw))
-    if not 1970 <= value.year < 9000:
+    if not 1970 <= value.year < (9000 if value is raw else 5000):
         raise ValueError(f"{raw!r} is no time of a run")
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 

@@ -28,7 +28,7 @@ from canary.observe.checks import Checks
 from canary.observe.kinds import plain
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views, permitted, routes_of
+from canary.observe.routes import Viewer, Views, permitted, placed, routes_of, vouched_for
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.backends import unseen_grants
@@ -64,6 +64,8 @@ class Standing:
     blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
+    uncopied: str = ""
+    unrestored: Mapping[int, str] = field(default_factory=dict)
     unscaled: Mapping[tuple[str, str], CanaryError] = field(default_factory=dict)
     """By kind and name of a workload."""
     time_of_day: datetime | None = None
@@ -107,7 +109,7 @@ def gather(
     unseen_stable, unseen_canary = (view if isinstance(view, Unseen) else None for view in (stable, canary))
     stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
-    routes = tuple(_routes(store, viewer, views or Views()))
+    routes = tuple(placed(route, store.around) for route in _routes(store, rollout, viewer, views or Views()))
     problems = [rollout.problem] if rollout.problem is not None else []
     if not problems:  # else the others would be about something that nobody has declared
         problems += checks.problems
@@ -146,7 +148,7 @@ def gather(
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
         unseen_grants=_unseen_grants(store, rollout.namespace, spec),
         recorded=Recorded.of(rollout.status),
-        senseless=rollout.senseless,
+        senseless=(*rollout.senseless, *_strangers(store, rollout, viewer)),
         turn=standing.turn,
         over=standing.over,
         fresh=standing.fresh,
@@ -156,6 +158,8 @@ def gather(
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
         altered=standing.altered,
+        uncopied=standing.uncopied,
+        unrestored=standing.unrestored,
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
@@ -164,6 +168,16 @@ def gather(
         gate=standing.gate,
         good=standing.good,
     )
+
+
+def revisions(store: Store, rollout: Rollout, spec: RolloutSpec) -> tuple[str, str]:
+    """What the workloads of spec.stable and of spec.canary run; empty where nobody knows."""
+    stable, canary, _ = _workloads(store, rollout, spec, swapped=False)
+    return _revision(stable), _revision(canary)
+
+
+def _revision(seen: Look) -> str:
+    return seen.revision if isinstance(seen, WorkloadView) and seen.known else ""
 
 
 Look = WorkloadView | Unseen | None
@@ -246,10 +260,18 @@ def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterat
         yield Problem("spec.scale", words, CONFLICTING_ROLLOUT)
 
 
-def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:
+def _routes(store: Store, rollout: Rollout, viewer: Viewer, view: Views) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
     for ref, declared in routes_of(viewer, store.routes):
-        yield _route(store, viewer, view, ref, declared=declared)
+        if declared or vouched_for(viewer, rollout.uid, ref, store.routes):
+            yield _route(store, viewer, view, ref, declared=declared)
+
+
+def _strangers(store: Store, rollout: Rollout, viewer: Viewer) -> Iterator[str]:
+    """What of the status is about routes that neither the spec nor they themselves say anything of, as a path."""
+    for ref, declared in routes_of(viewer, store.routes):
+        if not declared and not vouched_for(viewer, rollout.uid, ref, store.routes):
+            yield f"routes[{ref.name}]"
 
 
 def _route(store: Store, viewer: Viewer, view: Views, ref: RouteRef, *, declared: bool = True) -> RouteView:
@@ -303,7 +325,7 @@ def _findings(
     if undecided and not asks_gateways(spec):
         return iter(())
     sound = {
-        route.key: store.routes[route.key].reading
+        route.key: store.routes[route.key].reading.since(route.since)
         for route in routes
         if route.declared and route.exists and not route.problem
     }

@@ -16,7 +16,7 @@ from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.times import parse_time
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import PREFIX
-from canary.routes.ownership import given_back
+from canary.routes.ownership import given_back, wrote_rules
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
@@ -135,6 +135,8 @@ class Route(Packed):
     ours: bytes | None = None
     problem: str = ""
     """Why nothing can be made of it."""
+    written: bool = False
+    """Whether its rules are as we wrote them, by managedFields."""
 
     @property
     def reading(self) -> RouteReading:
@@ -151,7 +153,7 @@ class Route(Packed):
         packed = Packed.of(document)
         annotations = document.get("metadata", {}).get("annotations") or {}
         ours = to_json(given_back(document)) if any(name.startswith(PREFIX) for name in annotations) else None
-        return cls(packed.uid, packed.version, packed.text, last_writer(document), ours)
+        return cls(packed.uid, packed.version, packed.text, last_writer(document), ours, written=wrote_rules(document))
 
     @classmethod
     def misread(cls, document: Json) -> Self:

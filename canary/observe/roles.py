@@ -7,11 +7,13 @@ controller has found or made so itself it knows; whoever moves weights at rest t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from canary.model.evolution import settled
 from canary.model.rollout import RolloutSpec
+from canary.model.route_status import RouteStatus
 from canary.observe.rollout import Rollout
 from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, weight_of
@@ -19,6 +21,10 @@ from canary.routes.reading import RouteReading
 
 Readings = Mapping[RouteKey, RouteReading]
 """The routes that can be read, as they are now."""
+
+Revisions = tuple[str, str]
+"""What the workloads of spec.stable and of spec.canary run; empty: nobody knows."""
+UNKNOWN: Revisions = ("", "")
 
 
 class Roles:
@@ -35,28 +41,67 @@ class Roles:
         """There is no such Rollout any more."""
         self._known.discard(uid)
 
-    def credible(self, rollout: Rollout, spec: RolloutSpec, readings: Readings) -> Rollout:
-        """A Rollout whose status on record is taken in: the same, or with roles that can be, and `swapped` among what makes no sense."""
+    def credible(
+        self,
+        rollout: Rollout,
+        spec: RolloutSpec,
+        readings: Readings,
+        revisions: Callable[[], Revisions] = lambda: UNKNOWN,
+    ) -> Rollout:
+        """A Rollout whose status on record is taken in: the same, or with roles that can be, and `swapped` among what makes no sense.
+
+        `revisions`: asked where the status and the routes contradict each other.
+        """
         status = rollout.status
         if not status.active and not status.swapped:
             return rollout  # ten thousand of these are looked at after a start
-        swapped = self._swapped(rollout, spec, readings)
-        if swapped == status.swapped:
+        said = set(_recorded(rollout, spec, readings)) if status.active else set[bool]()
+        swapped = self._swapped(rollout, spec, readings, said, revisions)
+        changes: dict[str, object] = {"swapped": swapped} if swapped != status.swapped else {}
+        if len(said) > 1:  # whoever has turned the roles has turned a pair, too
+            pair = Pair.of(spec, rollout.namespace, swapped=swapped)
+            routes = tuple(_by_roles(record, pair) for record in status.routes)
+            changes |= {"routes": routes} if routes != status.routes else {}
+        if not changes:
             return rollout
-        changes: dict[str, object] = {"swapped": swapped}
         if not status.active:  # as on first sight: what the canary turns out to run now begins no run by itself
             changes["revisions"] = settled(status.revisions, None)
         status = status.model_copy(update=changes)
         return replace(rollout, status=status, senseless=(*rollout.senseless, "swapped"))
 
-    def _swapped(self, rollout: Rollout, spec: RolloutSpec, readings: Readings) -> bool:
+    def _swapped(
+        self,
+        rollout: Rollout,
+        spec: RolloutSpec,
+        readings: Readings,
+        said: AbstractSet[bool],
+        revisions: Callable[[], Revisions],
+    ) -> bool:
         status = rollout.status
-        said = set(_recorded(rollout, spec, readings)) if status.active else set[bool]()
         if len(said) == 1:
-            return said.pop()
-        if said or not status.swapped or rollout.uid in self._known:
-            return status.swapped  # what contradicts itself tells nothing
+            return next(iter(said))
+        if said:
+            return _exchanged(status.run.revision if status.run is not None else "", *revisions())
+        if not status.swapped or rollout.uid in self._known:
+            return status.swapped
         return not _all_on_stable(rollout, spec, readings)
+
+
+def _exchanged(tested: str, stable: str, canary: str) -> bool:
+    """Whether the roles are exchanged, where the status and the routes contradict each other.
+
+    If the workload of spec.stable, and not that of spec.canary, runs the revision under test. Where that does not tell either, they are as declared.
+    """
+    return bool(tested) and tested == stable != canary
+
+
+def _by_roles(record: RouteStatus, pair: Pair) -> RouteStatus:
+    """A record of a route that has the pair the other way round, as the roles are."""
+    try:
+        both = _both(Pair.parse(record.pair))
+    except ValueError:
+        return record
+    return record.model_copy(update={"pair": str(pair)}) if both == (pair.canary, pair.stable) else record
 
 
 def _recorded(rollout: Rollout, spec: RolloutSpec, readings: Readings) -> Iterator[bool]:

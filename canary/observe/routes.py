@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
+from canary.observe.belief import bound, proven, remembered, told
 from canary.observe.objects import Route, senseless
-from canary.preflight.backends import grants
+from canary.preflight.backends import grants, unserved
 from canary.preflight.surroundings import Surroundings
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
-from canary.routes.damaged import damage_words
+from canary.routes.damaged import damage_words, doubt_words
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
@@ -72,14 +73,27 @@ def routes_of(viewer: Viewer, routes: Mapping[RouteKey, Route]) -> Iterator[tupl
     if not viewer.status.active:
         return
     declared = {(ref.kind, ref.name) for ref in viewer.spec.routes}
-    for remembered in viewer.status.routes:
-        if (remembered.kind, remembered.name) in declared:
+    for record in viewer.status.routes:
+        if (record.kind, record.name) in declared:
             continue
-        ref = RouteRef(kind=remembered.kind, name=remembered.name)
+        ref = RouteRef(kind=record.kind, name=record.name)
         found = routes.get(RouteKey.of(ref, viewer.namespace))
         marked = found is not None and not found.problem and found.reading.intent(viewer.name)[0] is not None
-        if remembered.owned or marked:
+        if record.owned or marked:
             yield ref, False
+
+
+def vouched_for(viewer: Viewer, uid: str, ref: RouteRef, routes: Mapping[RouteKey, Route]) -> bool:
+    """Whether a route that no spec names says itself that a run of this Rollout (by uid) has written it; or cannot be seen, so that nothing can be done to it.
+
+    A status is what a controller goes on from, and may have been edited while none was there. So a route by its word alone is
+    somebody else's (docs/decisions/0079). What a run wrote names it in the annotation; where somebody took that away, managedFields tell.
+    """
+    found = routes.get(RouteKey.of(ref, viewer.namespace))
+    if found is None or found.problem or found.written:
+        return True
+    intent, _ = found.reading.intent(viewer.name)
+    return intent is not None and intent.uid == uid
 
 
 class Views:
@@ -135,17 +149,6 @@ class Views:
             return view(viewer, ref, None, declared=declared, missing=missing)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """What a run has written to a route: of which pair, in which rules (what identifies each, by its key then)."""
-
-    pair: Pair
-    rules: Mapping[str, str]
-    owned: bool = True
-    said: bool = True
-    """Whether the pair is on record, and not only what is declared now."""
-
-
 def view(
     viewer: Viewer,
     ref: RouteRef,
@@ -166,33 +169,49 @@ def view(
     problem, found = reading.declared(pair, ref.rules)
     stale, occupied = False, tuple[str, ...]()
     kept: tuple[RulePair, ...] = ()
-    remembered = _remembered(viewer, ref, pair)
-    bound = remembered if remembered is not None and remembered.owned else None
+    memory = remembered(viewer.status, ref, pair)
     if intent is not None:
-        told = _told(intent, pair, remembered)
-        unreadable, intent = unreadable or told is None, None if told is None else replace(intent, pair=told)
-    if intent is not None and intent.pair is not None:
-        bound = _Bound(intent.pair, intent.recorded)
-        intent = intent.moved(reading.moved(bound.pair, bound.rules))
-    if bound is not None:
-        kept = _kept(reading, bound, remembered)
+        believed = told(reading, intent, pair, memory)
+        unreadable, intent = (
+            unreadable or believed is None,
+            None if believed is None else replace(intent, pair=believed),
+        )
+    written = bound(reading, ref, pair, intent, memory)
+    if intent is not None and written is not None:
+        intent = intent.moved(reading.moved(written.pair, intent.recorded))
+        intent = proven(viewer.spec, ref, reading, written.pair, intent, memory)
+    if written is not None:
+        kept = written.rules
         missed = {rule.key for rule in kept} - {rule.key for rule in found}
         broken = next((rule for rule in kept if rule.damaged and rule.key in missed), None)
-        if viewer.started and broken is not None and not problem:
-            problem = damage_words(reading.document, broken, pair)
-        if bound.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
+        if viewer.started and missed and not problem and written.pair == pair:
+            doubtful = [rule for rule in kept if rule.key in missed]
+            problem = (
+                damage_words(reading.document, broken, pair)
+                if broken is not None
+                else doubt_words(reading.document, doubtful)
+            )
+        if written.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
             stale = True
         if stale:
-            occupied = tuple(_occupied(pair, found, bound.pair, {rule.key for rule in kept}))
-            pair, found, problem = bound.pair, kept, ""
+            occupied = tuple(_occupied(pair, found, written.pair, {rule.key for rule in kept}))
+            pair, found, problem = written.pair, kept, ""
     if problem and viewer.started:
         found = _left(reading, pair, ref, kept)
     record = _added(viewer, ref, intent)
+    there = standing(reading, pair, record)
+    # A rule that the run has added is none that it moves, whatever somebody lists in it.
+    found = tuple(rule for rule in found if rule.rule not in there.places)
+    about, since = _stood(viewer, ref, reading, {*(rule.rule for rule in found), *there.places})
+    reading = reading.since(since)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
     return RouteView(
         key=key,
         pair=pair,
         generation=reading.generation,
+        about=about,
+        since=since,
+        named=reading.named_by(pair),
         rules=tuple(
             RuleView(
                 rule.key,
@@ -203,11 +222,12 @@ def view(
                 reads=rule.reads and FORMS[ref.kind].methods,
                 filters=rule.filters,
                 replaced=rule.replaced,
+                instead=rule.instead,
             )
             for rule in found
         ),
         copied=reading.copied(pair),
-        added=standing(reading, pair, record),
+        added=there,
         additions={step: now for step, now, _ in adding},
         refusals={step: rest.message for step, _, rest in adding if isinstance(rest, Refused)},
         intent=intent,
@@ -219,9 +239,39 @@ def view(
         declared=declared,
         stale=stale,
         occupied=occupied,
-        moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
+        moved=reading.moved(memory.pair, memory.rules) if memory is not None else {},
         unreadable=unreadable,
     )
+
+
+def placed(route: RouteView, around: Surroundings) -> RouteView:
+    """The same: what is in stable's place counts for it only where stable's Service, or its port, is known not to be there, and this one's is not."""
+    if not any(rule.instead for rule in route.rules):
+        return route
+    gone = unserved(route.pair.stable, around) is not None
+    return replace(
+        route,
+        rules=tuple(
+            rule
+            if rule.instead is None or (gone and unserved(rule.instead, around) is None)
+            else replace(rule, instead=None)
+            for rule in route.rules
+        ),
+    )
+
+
+def _stood(viewer: Viewer, ref: RouteRef, reading: RouteReading, places: Collection[int]) -> tuple[str, int]:
+    """What a gateway has to have looked at (a digest), and since which generation the route says so.
+
+    The first in which that was seen is on record, be it the answer to our own write; where something else is, it is the present one. So it
+    is for a route that has not come to the generation on record: it was made anew.
+    """
+    if not places:
+        return "", reading.generation
+    about, remembered = reading.about(places), viewer.status.route(ref.kind, ref.name)
+    if remembered is not None and remembered.about == about and 0 < remembered.about_since < reading.generation:
+        return about, remembered.about_since
+    return about, reading.generation
 
 
 def permitted(route: RouteView, around: Surroundings) -> RouteView:
@@ -236,26 +286,13 @@ def permitted(route: RouteView, around: Surroundings) -> RouteView:
     return route
 
 
-def _kept(reading: RouteReading, bound: _Bound, remembered: _Bound | None) -> tuple[RulePair, ...]:
-    """The rules that a run has written, wherever they are now: by the annotation, and where that leads nowhere by the status.
-
-    The annotation says what a rule was like when it was written; the status follows what people make of it since, so that a rule that was
-    edited, and then edited again, is found.
-    """
-    kept = reading.recorded(bound.pair, bound.rules)
-    if remembered is None or not remembered.owned or remembered.pair != bound.pair or remembered.rules == bound.rules:
-        return kept
-    found = {rule.key: rule for rule in (*reading.recorded(bound.pair, remembered.rules), *kept)}
-    return tuple(sorted(found.values(), key=lambda rule: rule.rule))
-
-
 def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RulePair]) -> tuple[RulePair, ...]:
     """What is left of the pair in a route that does not list it as the spec says: rule by rule, each by itself.
 
     Those that a run has written (`kept`) by whatever name they go now; and those of which the spec says that they are the run's.
     """
     named = (rule for rule in reading.given(pair).values() if not ref.rules or rule.name in ref.rules)
-    declared = (rule for rule in named if ref.rules or not rule.lacking)
+    declared = (rule for rule in named if ref.rules or not (rule.lacking or rule.elsewhere))
     found = {rule.key: rule for rule in (*declared, *kept)}
     return tuple(sorted(found.values(), key=lambda rule: rule.rule))
 
@@ -266,19 +303,6 @@ def _besides(reading: RouteReading, pair: Pair, found: tuple[RulePair, ...]) -> 
     for rule in reading.given(pair).values():
         if rule.key not in ours and rule.weights.share > 0:
             yield rule_words(reading.rules, rule.rule)
-
-
-def _told(intent: Intent, declared: Pair, remembered: _Bound | None) -> Pair | None:
-    """Which pair an annotation is of, as far as it is believed; None: it is none that a run could have left.
-
-    Anybody who may write the route may turn its pair, and what gives everything to stable would give everything to the canary.
-    So what the status has on record of this run is believed more; and where it has nothing, no annotation changes roles.
-    """
-    told = intent.pair or declared
-    if remembered is not None and remembered.said:
-        known = told == remembered.pair or (told == declared and not told.turns(remembered.pair))
-        return told if known else remembered.pair
-    return None if told.turns(declared) else told
 
 
 def _occupied(pair: Pair, rules: Iterable[RulePair], before: Pair, moved: Collection[str]) -> Iterator[str]:
@@ -304,18 +328,7 @@ def _additions(
 
 def _added(viewer: Viewer, ref: RouteRef, intent: Intent | None) -> dict[str, Added]:
     """What is on record of rules that were added: the same as `Scope.added` has."""
-    remembered = viewer.status.route(ref.kind, ref.name)
-    said = remembered.added if viewer.status.active and remembered is not None and remembered.owned else {}
-    return recorded(said, intent.added if intent is not None else {})
-
-
-def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:
-    """What the status remembers of a route, if a run is under way."""
-    remembered = viewer.status.route(ref.kind, ref.name)
-    if not viewer.status.active or remembered is None:
-        return None
-    rules = {key: remembered.rules.get(key, "") for key in remembered.baseline}
-    try:
-        return _Bound(Pair.parse(remembered.pair), rules, remembered.owned)
-    except ValueError:  # of a version that kept no record of it, or nothing is written yet
-        return _Bound(pair, rules, remembered.owned, said=False)
+    record, noted = viewer.status.route(ref.kind, ref.name), intent.added if intent is not None else {}
+    if record is None or not viewer.status.active:
+        return {**noted}
+    return recorded(record.added if record.owned else {}, noted, record.places)

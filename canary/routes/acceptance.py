@@ -1,4 +1,9 @@
-"""Whether the gateways serve what a route says: Accepted and ResolvedRefs, at the route's current generation."""
+"""Whether the gateways serve what a route says: Accepted and ResolvedRefs, at a generation that says so.
+
+Which one that is, is up to who asks. A generation is of the whole route, and anybody who edits another rule of it makes a new one; a
+gateway that has accepted an older one in which our rules said what they say now serves them, however far it is behind
+(docs/decisions/0078). Without anything else that is known it is the route's current generation.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +48,7 @@ class ParentRef(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the controllers of one parent say of a route: yes, no (`refused`), or nothing about its current generation yet."""
+    """What the controllers of one parent say of a route: yes, no (`refused`), or nothing about the generation that is asked for yet."""
 
     parent: ParentRef
     accepted: bool
@@ -59,28 +64,28 @@ class Answer:
     controllers: tuple[str, ...] = ()
     """The controllerNames of those who have answered."""
     unresolved: str = ""
-    """What is said where a reference of this very generation cannot be resolved, be it beside something else."""
+    """What is said where a reference cannot be resolved in a generation that counts, be it beside something else."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """`accepted` once every parent says yes at the current generation; `message` names the first that does not."""
+    """`accepted` once every parent says yes at the generation that is asked for, or at a later one; `message` names the first that does not."""
 
     accepted: bool
     message: str = ""
     refused: bool = False
-    """A gateway has looked at this very generation and said no (as opposed to: has not looked yet)."""
+    """A gateway has looked at that generation, or at a later one, and said no (as opposed to: has not looked yet)."""
     unresolved: str = ""
-    """What a gateway says that cannot resolve a reference of this very generation; empty when none says so."""
+    """What a gateway says that cannot resolve a reference of such a generation; empty when none says so."""
 
 
-def acceptance(route: Json) -> Acceptance:
+def acceptance(route: Json, since: int = 0) -> Acceptance:
     """Read `status.parents[]` of a route against its spec.
 
     Every parentRef of the spec must be answered by at least one controller, and every controller that answers for it
-    must report Accepted and ResolvedRefs as True with observedGeneration at least the route's generation.
+    must report Accepted and ResolvedRefs as True with observedGeneration at least `since` (0: the route's current generation).
     """
-    return summary(answers(route))
+    return summary(answers(route, since))
 
 
 def summary(said: tuple[Answer, ...]) -> Acceptance:
@@ -95,23 +100,30 @@ def summary(said: tuple[Answer, ...]) -> Acceptance:
     return Acceptance(accepted=False, message=first.message, refused=first.refused, unresolved=unresolved)
 
 
-def answers(route: Json) -> tuple[Answer, ...]:
-    """What is said for each parentRef of a route, in their order; empty for a route without any."""
+def answers(route: Json, since: int = 0) -> tuple[Answer, ...]:
+    """What is said for each parentRef of a route, in their order; empty for a route without any.
+
+    `since` is the generation from which on an answer counts. One that the route has not come to (it was made anew), or 0, is none:
+    then its current generation has to be answered for.
+    """
     namespace = route.get("metadata", {}).get("namespace", "")
     parents = route.get("spec", {}).get("parentRefs") or []
-    return tuple(_answer(route, ParentRef.read(parent, namespace), namespace) for parent in parents)
+    return tuple(_answer(route, ParentRef.read(parent, namespace), namespace, since) for parent in parents)
 
 
-def _answer(route: Json, parent: ParentRef, namespace: str) -> Answer:
-    generation = route.get("metadata", {}).get("generation", 0)
+def _answer(route: Json, parent: ParentRef, namespace: str, since: int) -> Answer:
+    latest = route.get("metadata", {}).get("generation", 0)
+    generation = since if 0 < since < latest else latest
     reports = (route.get("status") or {}).get("parents") or []
     mine = [report for report in reports if ParentRef.read(report.get("parentRef", {}), namespace) == parent]
     if not mine:
         message = f"{parent.label(namespace)} has not answered for the route yet"
         return Answer(parent, accepted=False, message=message, answered=False)
-    # A report that a removed controller left behind stays as it is for ever: where somebody has looked at this
-    # generation, only those who have count.
-    current = [report for report in mine if _looked(report, generation)]
+    # A report that a removed controller left behind stays as it is for ever: where somebody has looked at the latest
+    # generation, only those who have count; else, where somebody has at one that says the same, only those.
+    current = [report for report in mine if _looked(report, latest)] or [
+        report for report in mine if generation < latest and _looked(report, generation)
+    ]
     against = [objection for report in current or mine for objection in _report(report, parent, namespace, generation)]
     controllers = tuple(dict.fromkeys(str(report.get("controllerName") or "") for report in current or mine))
     if not against:

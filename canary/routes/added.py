@@ -7,20 +7,42 @@ record for as long as the run lasts: somebody who writes the route as it was put
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from canary.routes.identity import rule_digest
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 MOST_ADDED = 32
 """Rules on record for one route: as many as a route may have, twice."""
 LONGEST_ADDED = 254
 
+_SPOT = re.compile(r"([0-9]{1,3})/([0-9]{1,3})", re.ASCII)
 _ADDED = re.compile(r"([+-])([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a rule is: its index, of how many rules."""
+
+    index: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Spot:
+        """Read what `str()` wrote. Raises ValueError for anything else."""
+        found = _SPOT.fullmatch(text)
+        if found is None or not int(found[1]) < int(found[2]):
+            raise ValueError(f"{text!r} is no place of a rule")
+        return cls(int(found[1]), int(found[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +51,10 @@ class Added:
 
     there: bool
     name: str | None = None
+    known: bool = field(default=False, compare=False)
+    """Whether the status, which only we write, has it as one that is there; the route alone may say anything."""
+    spot: Spot | None = field(default=None, compare=False)
+    """Where it was last, or is to come, by our own record."""
 
     @property
     def ended(self) -> Added:
@@ -47,16 +73,29 @@ class Added:
         return cls(found[1] == "+", found[2])
 
 
-def recorded(remembered: Mapping[str, str], noted: Mapping[str, Added]) -> dict[str, Added]:
+def recorded(
+    remembered: Mapping[str, str], noted: Mapping[str, Added], places: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Added]:
     """What a status remembers of the rules that a run added, by mark, and over it what the route itself says (`noted`).
 
-    What makes no sense is as good as not remembered.
+    `places`: where the status has them, and those that it is about to add. What makes no sense is as good as not remembered.
     """
+    found, spots = _read(remembered, Added.parse), _read(places, Spot.parse)
+    there = {mark for mark, said in found.items() if said.there} | (spots.keys() - found.keys())
+    return {mark: replace(said, known=mark in there, spot=spots.get(mark)) for mark, said in {**found, **noted}.items()}
+
+
+def _read(remembered: Mapping[str, str], parse: Callable[[str], T]) -> dict[str, T]:
     found = {}
     for mark, text in remembered.items():
         with suppress(ValueError):
-            found[mark] = Added.parse(text)
-    return {**found, **noted}
+            found[mark] = parse(text)
+    return found
+
+
+def name_end(mark: str) -> str:
+    """How the name of a rule ends that was given one: nobody but us gives such a name."""
+    return f"-canary-{mark}"
 
 
 def mark_of(rule: Json, namespace: str) -> str:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from canary.routes.added import mark_of
+from canary.routes.added import Spot, mark_of, name_end
 from canary.routes.added_refusals import REFUSALS, Asked, Copy, Refused
 from canary.routes.adding import AddRule
 from canary.routes.filters import unmirrored
@@ -63,7 +64,11 @@ def added_rules(
         refused = refusal(asked)
         if refused is not None:
             return refused
-    return tuple(AddRule.of(each.document, asked.namespace) for each in copies)
+    count = len(rules) + len(copies)
+    return tuple(
+        replace(AddRule.of(each.document, asked.namespace), spot=Spot(index, count))
+        for index, each in enumerate(copies, start=len(rules))
+    )
 
 
 def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Condition], namespace: str) -> Iterator[Copy]:
@@ -84,7 +89,7 @@ def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Conditi
         rule["backendRefs"] = [rule["backendRefs"][source.canary] | {"weight": 1}]
         mark = mark_of(rule, namespace)
         if source.name is not None:
-            end = f"-canary-{mark}"
+            end = name_end(mark)
             rule["name"] = source.name[: LONGEST_NAME - len(end)].rstrip("-.") + end
         if mark not in seen:
             seen.add(mark)

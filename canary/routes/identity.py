@@ -1,7 +1,8 @@
-"""Which rule of a route a run has written: by its name, else by what it matches, filters and lists; never by its place alone.
+"""Which rule of a route a run has written: by what it matches, filters and lists, else by its name; never by its place alone.
 
 A run keeps a record by rule key, a rule's name or `#index`. People insert, remove and reorder rules in the middle of a run, and
-then `#0` is another rule. So the record says for each key what the rule was like (docs/decisions/0020).
+then `#0` is another rule, and a name that of another one. So the record says for each key what the rule was like
+(docs/decisions/0020, 0077).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from canary.model.rollout import digest
+from canary.routes.pair import Weights
 
 Json = dict[str, Any]
 
@@ -30,6 +32,10 @@ class Listed(Protocol):
     def digest(self) -> str:
         """What identifies it besides its name."""
 
+    @property
+    def weights(self) -> Weights:
+        """What it gives the pair."""
+
 
 R = TypeVar("R", bound=Listed)
 V = TypeVar("V")
@@ -43,7 +49,7 @@ def rule_key(index: int, rule: Json) -> str:
 def rule_digest(rule: Json, namespace: str) -> str:
     """Ten hex digits over what makes a rule this one: matches, filters and backends.
 
-    Not its name, by which it is found first; nor what changes while it is the same rule, as weights and timeouts.
+    Not its name, which may go to another rule; nor what changes while it is the same rule, as weights and timeouts.
     """
     backends = [
         (
@@ -67,18 +73,70 @@ def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R
         damaged: rules that may have been such, and are only found by their names, or by what they seem to have been.
 
     Returns:
-        The rule of each key that can be told. One that is gone, or that could be any of several, is not in it.
+        The rule of each key that can be told. One that is gone, or that could be any of several, is not in it. Where one rule
+        has the name of a key and another one what was recorded of it, it is the latter, but where the former alone still gives
+        the canary what it was given: `candidates` are both.
 
     """
     there = {rule.key: rule for rule in (*damaged, *rules)}
-    found = {key: rule for key in recorded if (rule := there.get(key)) is not None and rule.name is not None}
-    if all(key in found or (key in there and mark in {"", there[key].digest}) for key, mark in recorded.items()):
+    if all(key in there and mark in {"", there[key].digest} for key, mark in recorded.items()):
         return {key: there[key] for key in recorded}
-    for step, among in ((_by_content, rules), (_by_content, damaged), (_by_place, rules), (_edited_in_place, rules)):
+    found = {key: rule for key, mark in recorded.items() if (rule := _named(there, key)) and mark in {"", rule.digest}}
+    for key, others in _claims(recorded, rules, damaged).items():
+        free = [rule for rule in others if rule.key not in {taken.key for taken in found.values()}]
+        alone = there[key].digest not in recorded.values() and not any(rule.weights.share for rule in free)
+        if free:
+            found[key] = there[key] if alone and there[key].weights.share else free[0]
+    steps = (
+        (_by_name, (*damaged, *rules)),
+        (_by_content, rules),
+        (_by_content, damaged),
+        (_by_place, rules),
+        (_edited_in_place, rules),
+    )
+    for step, among in steps:
         taken = {rule.key for rule in found.values()}
         lost = {key: mark for key, mark in recorded.items() if key not in found}
         found.update(step(lost, [rule for rule in among if rule.key not in taken]))
     return found
+
+
+def candidates(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R] = ()) -> tuple[R, ...]:
+    """Every rule that may be one of a record, in their order: where several may be the same one, all of them. What is given is as for `resolve`."""
+    found = {rule.key: rule for rule in resolve(recorded, rules, damaged).values()}
+    there = {rule.key: rule for rule in (*damaged, *rules)}
+    for key, others in _claims(recorded, rules, damaged).items():
+        found |= {rule.key: rule for rule in (there[key], *others)}
+    return tuple(rule for rule in there.values() if rule.key in found)
+
+
+def _claims(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R]) -> dict[str, list[R]]:
+    """By each key whose name another rule seems to have: the rules with what was recorded of it."""
+    there = {rule.key: rule for rule in (*damaged, *rules)}
+    sure = {key for key, mark in recorded.items() if (rule := _named(there, key)) and rule.digest == mark}
+    claims = {}
+    for key, mark in recorded.items():
+        rule = _named(there, key)
+        if rule is None or mark in {"", rule.digest}:
+            continue
+        alike = [other for other in there.values() if other.digest == mark and other.key not in sure]
+        if alike:
+            claims[key] = alike
+    return claims
+
+
+def _named(there: Mapping[str, R], key: str) -> R | None:
+    """The rule that goes by this very name."""
+    rule = there.get(key)
+    return rule if rule is not None and rule.name is not None else None
+
+
+def _by_name(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """Edited, and still called the same; unless by its content it is another one that is looked for."""
+    for rule in free:
+        others = {mark for key, mark in lost.items() if key != rule.key}
+        if rule.name is not None and rule.key in lost and rule.digest not in others:
+            yield rule.key, rule
 
 
 def _by_content(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:

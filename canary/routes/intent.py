@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from canary.model.bounded import MAX_RUNS
 from canary.model.rollout import digest
 from canary.routes.added import LONGEST_ADDED, MOST_ADDED, Added
 from canary.routes.filters import Copied
@@ -30,7 +31,7 @@ LEGACY_ANNOTATION = "canary.dev/run"
 
 LONGEST = 32 * 1024
 LONGEST_NAME = 63
-LARGEST_RUN = 1_000_000_000
+LARGEST_RUN = MAX_RUNS
 LARGEST_STEP = 64
 MOST_RULES = 64
 LONGEST_MARK = 16

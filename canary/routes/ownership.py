@@ -25,6 +25,16 @@ def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Oper
     return _without(document, lambda entry: entry.get("manager") == manager and not entry.get("subresource"))
 
 
+def wrote_rules(document: Mapping[str, Any], manager: str = MANAGER) -> bool:
+    """Whether the rules of a route, of `document` with managedFields, are as we wrote them: who changes them afterwards takes the field over."""
+    return any(
+        entry.get("manager") == manager
+        and not entry.get("subresource")
+        and "f:rules" in ((entry.get("fieldsV1") or {}).get("f:spec") or ())
+        for entry in document.get("metadata", {}).get("managedFields") or []
+    )
+
+
 def replicas_given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Operation]:
     """The same for entries of nothing but replicas, as the scale subresource makes them."""
     return _without(document, lambda entry: entry.get("manager") == manager and _only_replicas(entry))

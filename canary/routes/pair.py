@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -31,9 +31,12 @@ class Backend:
 
     def is_named_by(self, ref: Mapping[str, Any], namespace: str) -> bool:
         """Whether a reference of a route, which is in a namespace, means this Service and port."""
+        return ref.get("port") == self.port and self.is_service_of(ref, namespace)
+
+    def is_service_of(self, ref: Mapping[str, Any], namespace: str) -> bool:
+        """Whether a reference of a route, which is in a namespace, means this Service, on whatever port."""
         return (
             ref.get("name") == self.service
-            and ref.get("port") == self.port
             and (ref.get("namespace") or namespace) == self.namespace
             and (ref.get("kind") or "Service") == "Service"
             and not ref.get("group")
@@ -71,9 +74,32 @@ class Pair:
         comparer = Backend(named.service, namespace, named.port) if named is not None else None
         return cls(canary, stable, comparer) if swapped else cls(stable, canary, comparer)
 
+    @property
+    def one_service(self) -> bool:
+        """Whether it is two ports of one Service: then the port alone tells who is who, else it tells nothing."""
+        return (self.stable.service, self.stable.namespace) == (self.canary.service, self.canary.namespace)
+
+    def means_canary(self, ref: Mapping[str, Any], namespace: str) -> bool:
+        """Whether a reference of a route, which is in a namespace, gives the canary what it has: by its Service, on whatever port."""
+        return (
+            self.canary.is_named_by(ref, namespace) if self.one_service else self.canary.is_service_of(ref, namespace)
+        )
+
+    def may_mean_stable(self, ref: Mapping[str, Any], namespace: str) -> bool:
+        """The same of stable, where no reference names it by its port as well."""
+        return self.stable.is_service_of(ref, namespace) and not self.means_canary(ref, namespace)
+
     def turns(self, other: Pair) -> bool:
-        """Whether a backend of one has the other role in the other: what gives one's stable everything takes it away there."""
-        return self.stable == other.canary or self.canary == other.stable
+        """Whether a backend of one has the other role in the other: what gives one's stable everything takes it away there.
+
+        A Service on another port is the same backend, but where one of the pairs is two ports of one Service.
+        """
+        by_port = self.one_service or other.one_service
+
+        def same(one: Backend, another: Backend) -> bool:
+            return one == (another if by_port else replace(another, port=one.port))
+
+        return same(self.stable, other.canary) or same(self.canary, other.stable)
 
     @property
     def copied_to(self) -> Backend:

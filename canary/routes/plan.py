@@ -19,7 +19,7 @@ from canary.routes.adding import AddRule, RemoveRule, removals
 from canary.routes.entry import NOTHING, Edit, Entry, same_rule
 from canary.routes.filters import Copied
 from canary.routes.mirror import Mirror, NoMirror
-from canary.routes.pair import Pair, Weights, weight_of
+from canary.routes.pair import Backend, Pair, Weights, weight_of
 from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair
 
@@ -32,6 +32,8 @@ class SetWeights:
 
     rule: str
     weights: Weights
+    instead: Backend | None = None
+    """What of the rule's backends gets stable's weight where it lists no stable and nobody has its traffic; None: stable is listed again."""
 
     def apply(self, route: RouteReading, pair: Pair) -> Edit:
         """Set two weights; the rule and both backendRefs are tested, whole: that also covers an absent weight.
@@ -48,20 +50,28 @@ class SetWeights:
             both = (there.stable, there.canary)
             tests = [*same_rule(there), *(test(rule + pointer("backendRefs", place), refs[place]) for place in both)]
         new = {there.canary: self.weights.canary, **dict.fromkeys(there.surplus, 0)}
-        if not there.lacking:
-            new = {there.stable: self.weights.stable, **new}
+        stable = self._stable(there)
+        if stable is not None:
+            new = {stable: self.weights.stable, **new}
         changes = []
         for place, weight in new.items():
             if refs[place].get("weight") != weight:
                 path = rule + pointer("backendRefs", place, "weight")
                 changes.append(remove(path) if weight is None else add(path, weight))
-        if there.lacking and not there.replaced:
+        if stable is None and not there.replaced:
             # It has to be somewhere that the canary's share goes back to. Last, since it moves those behind it.
             said = {} if self.weights.stable is None else {"weight": self.weights.stable}
             changes.append(
                 add(rule + pointer("backendRefs", there.stable), {**pair.stable.ref(there.namespace), **said})
             )
         return Edit(tuple(tests), tuple(changes))
+
+    def _stable(self, there: RulePair) -> int | None:
+        """Which backendRef gets stable's weight; None: none that is there."""
+        if not there.lacking or there.replaced or self.instead is None:
+            return None if there.lacking else there.stable
+        refs = enumerate(there.document["backendRefs"])
+        return next((place for place, ref in refs if self.instead.is_named_by(ref, there.namespace)), None)
 
     def _said(self, there: RulePair) -> bool:
         """Whether a rule says so. Where others have the traffic that was stable's, that is left to them."""
@@ -156,7 +166,7 @@ class RoutePlan:
         for entry in self.entries:
             match entry:
                 case AddRule():
-                    said[entry.mark] = Added(there=True, name=entry.rule.get("name"))
+                    said[entry.mark] = Added(there=True, name=entry.rule.get("name"), spot=entry.spot)
                 case RemoveRule():
                     said[entry.mark] = Added(there=False, name=entry.name)
         return said

@@ -5,6 +5,7 @@ A version is looked at in every tick of every run that drives it, by whoever sor
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from fractions import Fraction
@@ -12,10 +13,11 @@ from functools import cached_property
 from typing import Any
 
 from canary.errors import SpecError
+from canary.model.rollout import digest
 from canary.routes.acceptance import Acceptance, Answer, answers, summary
 from canary.routes.damaged import damaged_pairs
 from canary.routes.filters import copied, mirrors
-from canary.routes.identity import moved, resolve, rule_key
+from canary.routes.identity import candidates, moved, rule_key
 from canary.routes.intent import (
     PREFIX,
     Intent,
@@ -49,6 +51,11 @@ class RouteReading:
         self._recorded: dict[_Asked, tuple[RulePair, ...]] = {}
         self._moved: dict[_Asked, Mapping[str, str]] = {}
         self._intents: dict[str, tuple[Intent | None, bool]] = {}
+        self.asked = 0
+        """From which generation on an answer of a gateway counts; 0: that is the current one."""
+        self._answers: dict[int, tuple[Answer, ...]] = {}
+        self._about: dict[frozenset[int], str] = {}
+        self._named: dict[Pair, str] = {}
         self.found: dict[object, Any] = {}
         """What others have found out about this version, by keys of their own."""
 
@@ -78,15 +85,39 @@ class RouteReading:
         generation: int = self.document.get("metadata", {}).get("generation", 0)
         return generation
 
-    @cached_property
+    @property
     def answers(self) -> tuple[Answer, ...]:
         """What the gateways say of it, parent by parent."""
-        return answers(self.document)
+        if self.asked not in self._answers:
+            self._answers[self.asked] = answers(self.document, self.asked)
+        return self._answers[self.asked]
 
-    @cached_property
+    @property
     def acceptance(self) -> Acceptance:
         """Whether the gateways serve what it says."""
         return summary(self.answers)
+
+    def since(self, generation: int) -> RouteReading:
+        """The same for who knows that what matters to him has stood in it since a generation (0: he does not): an answer for that one counts."""
+        if generation == self.asked:
+            return self
+        other = copy.copy(self)
+        other.asked = generation
+        return other
+
+    def about(self, places: Collection[int]) -> str:
+        """A digest of what a gateway has to have looked at to serve the rules at these places: all but the other rules."""
+        at = frozenset(places)
+        if at not in self._about:
+            spec = self.document.get("spec") or {}
+            self._about[at] = digest({**spec, "rules": [rule for index, rule in enumerate(self.rules) if index in at]})
+        return self._about[at]
+
+    def named_by(self, both: Pair) -> str:
+        """A digest of every rule that names one of a pair: whatever else is edited changes nothing of what the two get by this route."""
+        if both not in self._named:
+            self._named[both] = digest([rule for rule in self.rules if _names(rule, both, self.namespace)])
+        return self._named[both]
 
     def declared(self, both: Pair, rules: tuple[str, ...]) -> Declared:
         """Why a pair cannot be read out of the rules that are named (empty if it can), and where it is."""
@@ -112,10 +143,13 @@ class RouteReading:
         return self._damaged[both]
 
     def recorded(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
-        """A pair in the rules of a record (what identified them, by key), wherever they are now, and whatever is left of it there."""
+        """A pair in the rules of a record (what identified them, by key), wherever they are now, and whatever is left of it there.
+
+        Where several may be the same one, all of them.
+        """
         asked = both, tuple(record.items())
         if asked not in self._recorded:
-            found = resolve(record, self._pairs(both), self._may_have_been(both, record)).values()
+            found = candidates(record, self._pairs(both), self._may_have_been(both, record))
             self._recorded[asked] = tuple(sorted(found, key=lambda pair: pair.rule))
         return self._recorded[asked]
 
@@ -181,3 +215,11 @@ class RouteReading:
         if both not in self._every:
             self._every[both] = every_pair(self.document, both)
         return self._every[both]
+
+
+def _names(rule: Json, both: Pair, namespace: str) -> bool:
+    """Whether a rule sends requests, or copies of them, to one of a pair."""
+    refs = [ref for ref in rule.get("backendRefs") or () if isinstance(ref, dict)]
+    return any(backend.is_named_by(ref, namespace) for backend in (both.stable, both.canary) for ref in refs) or bool(
+        mirrors(rule, both.copied_to, namespace)
+    )

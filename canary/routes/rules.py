@@ -38,6 +38,10 @@ class RulePair:
     """Further backendRefs of the pair, where the rule lists one of the two more than once: `weights` are sums then."""
     lacking: bool = False
     """It does not list stable, which belongs at the index `stable`. Of `weights` all other backends are stable's part then."""
+    elsewhere: bool = False
+    """It lists stable's Service on another port: that is stable, as long as nothing else of it is listed."""
+    instead: Backend | None = None
+    """Where it is lacking: the Service that has stable's place now, as far as can be told."""
     intact: Json | None = field(default=None, compare=False, repr=False)
     """What a damaged rule was like before, as far as can be told."""
 

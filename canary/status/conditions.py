@@ -58,6 +58,9 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     paused = status.paused.reason if status.paused else ""
     if paused in STUCK:
         return "True", paused, status.message
+    if status.run is not None and status.run.copied is not None and status.run.copied.lost:
+        words = f"{status.run.copied.workload} runs revision {status.run.copied.kept}, which was rolled back; put back by hand what it ran before"
+        return "True", reasons.STABLE_NOT_RESTORED, words
     if status.phase is Phase.ROLLED_BACK and (status.run is None or status.run.reason not in WANTED):
         return "True", status.run.reason if status.run else decision.reason, status.message
     return "False", "AsExpected", ""
@@ -66,10 +69,10 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
 def copy_exact(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:
     """What was copied to the stable workload is what the API server keeps there. Not said before there is a copy."""
     stable, run = facts.stable, status.run
-    record = stable.copied if stable is not None else None
-    if record is None or run is None or stable is None:
+    book = run.copied if run is not None else None
+    if book is None or run is None or stable is None or not book.kept:
         return None
-    if record.copied and record.copied == stable.revision != run.revision:
+    if book.kept == stable.revision != run.revision:
         return "False", reasons.COPY_ALTERED, f"admission changed what was copied to {stable.name}; it counts as copied"
     return "True", "AsExpected", ""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from canary.decide import reasons
+from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
 from canary.decide.wrote import allowed, lowered_to, told
@@ -18,8 +19,9 @@ from canary.model.route_status import RouteStatus, TrafficStatus
 from canary.model.status import Phase, RolloutStatus
 from canary.model.values import number
 from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
-from canary.routes.added import bounded
+from canary.routes.added import Added, bounded
 from canary.routes.intent import Mode
+from canary.routes.pair import Pair
 from canary.status.conditions import ALWAYS, conditions
 
 NOTHING_COUNTED = TrafficStatus()
@@ -28,7 +30,8 @@ NOTHING_COUNTED = TrafficStatus()
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
     scope = Scope(spec, decision.status, facts)
-    routes = tuple(_route(scope, route) for route in facts.routes)
+    coming = {action.key: action.plan.added for action in decision.actions if isinstance(action, WriteRoute)}
+    routes = tuple(_route(scope, route, coming.get(route.key, {})) for route in facts.routes)
     written = scope.found.weight
     accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
     active = scope.status.active
@@ -139,7 +142,8 @@ def summary(status: RolloutStatus) -> str:
     return f"{len(counted)}/{len(counted)} pass"
 
 
-def _route(scope: Scope, route: RouteView) -> RouteStatus:
+def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> RouteStatus:
+    """`coming`: what is being written to it of rules for requests that opt in."""
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     active = scope.active
     share: Fraction | None = None
@@ -150,8 +154,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         owned, baseline, mirrors, added = False, {}, {}, {}
     if active and scope.ours(route) and route.intent is not None:
         owned = True
-        found = {key: str(weights) for key, weights in route.intent.baseline.items()}
-        baseline = {**found, **baseline} if before.owned else found
+        baseline = _baseline(scope, route, before)
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
@@ -163,6 +166,8 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
     return route_seen(
         before,
         generation=route.generation,
+        about=route.about,
+        since=route.since,
         accepted=route.exists and route.acceptance.accepted,
         message=route.problem or ("" if route.acceptance.accepted else route.acceptance.message),
         share=number(share) if share is not None else before.share,
@@ -172,11 +177,12 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         if owned and route.generation in {scope.facts.altered.get(route.key), before.altered}
         else 0,
         owned=owned,
-        pair=str(route.pair) if owned else "",
+        pair=_pair(scope, route, owned=owned),
         baseline=baseline if active else {},
         rules=_marks(before, route, baseline) if active else {},
         mirrors=mirrors if active and owned else {},
         added=added if active and owned else {},
+        places=_places(before, route, coming, added) if active else {},
     )
 
 
@@ -191,6 +197,32 @@ def _with_strays(
     strays = [key for key in before if key not in baseline and key in route.copied and key in copied]
     found = {key: str(before[key]) for key in strays}, {key: str(copied[key]) for key in strays}
     return {**baseline, **found[0]}, {**mirrors, **found[1]}
+
+
+def _pair(scope: Scope, route: RouteView, *, owned: bool) -> str:
+    """Which pair the run has written to a route. Before it has, that which it is about to: then a write whose status was lost is told by it."""
+    if owned:
+        return str(route.pair)
+    return str(Pair.of(scope.spec, route.key.namespace, swapped=scope.status.swapped)) if scope.active else ""
+
+
+def _baseline(scope: Scope, route: RouteView, before: RouteStatus) -> dict[str, str]:
+    """What is to be put back in the rules that this run has written, by the route's own word as far as it is believed, and never less than is on record."""
+    told = scope.told_baseline(route)
+    wrote = route.intent.baseline if route.intent is not None else {}
+    found = {rule.key: str(told.get(rule.key, rule.weights)) for rule in route.rules if rule.key in wrote}
+    return {**found, **before.baseline} if before.owned else {**before.baseline, **found}
+
+
+def _places(
+    before: RouteStatus, route: RouteView, coming: Mapping[str, Added], added: Mapping[str, str]
+) -> dict[str, str]:
+    """Where the rules without a name are that the run has added, or comes to add: as long as nobody has edited them, by what the route says."""
+    edited = route.added.edited.keys() | route.added.rematched
+    planned = {mark: str(said.spot) for mark, said in coming.items() if said.there and not said.name and said.spot}
+    seen = {mark: str(spot) for mark, spot in route.added.spots.items() if mark not in edited}
+    unnamed = {mark for mark, said in added.items() if said == "+"} | planned.keys()
+    return {mark: spot for mark, spot in {**planned, **before.places, **seen}.items() if mark in unnamed}
 
 
 def _given(scope: Scope, given: Mapping[str, Fraction]) -> tuple[Fraction, dict[str, float]]:

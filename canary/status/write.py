@@ -140,6 +140,7 @@ def _loud(status: RolloutStatus) -> Any:
                 status.run.full,
                 status.run.outages,
                 _kept(status.run.unavailable_since),
+                status.run.copied,
             )
             if status.run
             else None

@@ -45,7 +45,7 @@ Json = dict[str, Any]
 async def surveyed(world: World, instance: ControllerInstance, *more: str, again: float = 300) -> AsyncIterator[Survey]:
     """The controller follows what stands around the routes of these namespaces, too, and has listed it."""
     namespaces = (world.namespace, *more)
-    lookout = Lookout(instance.manager.deps.sight, world.clock, namespaces)
+    lookout = Lookout(instance.manager.deps.sights, world.clock, namespaces)
     survey = Survey(instance.kube, instance.manager, namespaces, lookout, again=again)
     task = asyncio.create_task(survey.run())
     try:
@@ -269,7 +269,7 @@ async def test_a_list_that_never_comes_holds_up_no_start(world: World, clients: 
     await world.admin.delete(GATEWAYS, "gw", world.namespace)
     await world.declare()
     instance = await world.start_controller()
-    lookout = Lookout(instance.manager.deps.sight, world.clock, (world.namespace,))
+    lookout = Lookout(instance.manager.deps.sights, world.clock, (world.namespace,))
     survey = Survey(instance.kube, instance.manager, (world.namespace,), lookout, patience=0.2)
     task = asyncio.create_task(survey.run())
     try:

@@ -27,6 +27,7 @@ from canary.routes.filters import copied, mirrors, unmirrored
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
 from canary.routes.key import Named
 from canary.routes.pair import MAX_WEIGHT, Backend, Pair, Weights
+from canary.routes.plan import SetWeights
 from canary.routes.rules import RulePair, every_pair
 
 if TYPE_CHECKING:
@@ -423,8 +424,13 @@ class Promises:
         broken = [pair for key, pair in old.items() if pair.damaged and key in action.plan.weights]
         self._copies(action, before, after)
         target = action.plan.pair.copied_to
-        masked = _masked(before, old.values(), target, broken), _masked(after, new.values(), target, broken)
+        instead = any(isinstance(entry, SetWeights) and entry.instead for entry in action.plan.entries)
+        masked = (
+            _masked(before, old.values(), target, broken, stands_in=instead),
+            _masked(after, new.values(), target, broken, stands_in=instead),
+        )
         assert masked[0] == masked[1], f"{name}: something else was touched"
+        _listed(name, before, after, action.plan.pair)
         for key, pair in new.items():
             assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
             if pair.others and name in self.before_us and not pair.damaged:
@@ -620,7 +626,7 @@ class Promises:
 
 
 def _rule(document: Json, pair: RulePair) -> str:
-    """Which rule it is, wherever it stands: its name, else what it matches, and the how manieth it is of those that match that."""
+    """Which rule it is, wherever it stands and whatever it is called: what it matches, and the how manieth it is of those that match that."""
     return _rule_at(document, pair.rule)
 
 
@@ -636,13 +642,15 @@ def without_opted(document: Json) -> Json:
 
 
 def _asks_to_opt_in(rule: Json) -> bool:
-    return any(header["name"] == OPT_IN for match in rule.get("matches") or () for header in match.get("headers") or ())
+    """An `owner` on it tells this world that somebody else has made it."""
+    return "owner" not in rule and any(
+        header["name"] == OPT_IN for match in rule.get("matches") or () for header in match.get("headers") or ()
+    )
 
 
 def _rule_at(document: Json, index: int) -> str:
-    matches = [json.dumps([rule.get("name"), rule.get("matches")]) for rule in document["spec"]["rules"]]
-    name: str | None = document["spec"]["rules"][index].get("name")
-    return name or f"{matches[index]} {matches[:index].count(matches[index])}"
+    matches = [json.dumps(rule.get("matches")) for rule in document["spec"]["rules"]]
+    return f"{matches[index]} {matches[:index].count(matches[index])}"
 
 
 def _given(document: Json, both: Pair) -> dict[str, RulePair]:
@@ -650,8 +658,27 @@ def _given(document: Json, both: Pair) -> dict[str, RulePair]:
     return {pair.key: pair for pair in (*every_pair(document, both), *damaged_pairs(document, both))}
 
 
-def _masked(document: Json, pairs: Iterable[RulePair], target: Backend, broken: Iterable[RulePair]) -> str:
-    """Everything that is none of our business, byte for byte; of filters, all but a run's own mirrors: `_copies` looks after those."""
+def _listed(name: str, before: Json, after: Json, pair: Pair) -> None:
+    """Users are sent to nothing that a rule does not list where it lists the same Service; what is listed of another port is not the pair's."""
+    for old, new in zip(before["spec"]["rules"], after["spec"]["rules"], strict=False):
+        there = [{**ref, "weight": 0} for ref in old.get("backendRefs") or ()]
+        services = {(ref["name"], ref.get("namespace")) for ref in there}
+        for ref in new.get("backendRefs") or ():
+            if {**ref, "weight": 0} not in there and (old.get("matches"), old.get("name")) == (
+                new.get("matches"),
+                new.get("name"),
+            ):
+                assert (ref["name"], ref.get("namespace")) not in services, f"{name}: {ref} is not what the rule lists"
+                assert pair.stable.is_named_by(ref, NAMESPACE), f"{name}: {ref} is listed"
+
+
+def _masked(
+    document: Json, pairs: Iterable[RulePair], target: Backend, broken: Iterable[RulePair], *, stands_in: bool = False
+) -> str:
+    """Everything that is none of our business, byte for byte; of filters, all but a run's own mirrors: `_copies` looks after those.
+
+    `stands_in`: what has stable's place in a rule gets its weight, since stable is not there any more.
+    """
     document = duplicate(document)
     for rule in document["spec"]["rules"]:
         rule["filters"] = unmirrored(rule, target, NAMESPACE).get("filters") or []
@@ -659,7 +686,9 @@ def _masked(document: Json, pairs: Iterable[RulePair], target: Backend, broken: 
     for pair in pairs:
         refs = document["spec"]["rules"][pair.rule]["backendRefs"]
         if pair.rule in mended:  # of these it is known which are the pair's, and stable may have come back
-            refs[:] = [ref for ref in refs if (ref["name"], ref["port"]) != ("s", 80) and ref["name"] != "c"]
+            refs[:] = [ref for ref in refs if ref["name"] not in {"s", "c"}]
+            for ref in refs if stands_in else ():
+                ref.pop("weight", None)
         if pair.damaged or pair.rule in mended:
             continue
         refs[pair.stable].pop("weight", None)

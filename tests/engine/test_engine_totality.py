@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -19,12 +19,13 @@ from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
+from canary.model.bounded import MAX_RUNS
 from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Answered, Compared, Counts, Malformed, NoData, Queued, Sample, Timed, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.route_status import RouteStatus
-from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.run_status import CopyStatus, Outcome, PauseStatus, RunStatus, StepStatus
 from canary.model.status import Phase, RequestOutcome, RequestStatus, RolloutStatus
 from canary.model.workload_status import RevisionsStatus
 from canary.routes.acceptance import Acceptance
@@ -66,7 +67,11 @@ SPECS = (
     ),
 )
 
-times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
+LAST = datetime(8999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+near = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
+times = st.one_of(near, near, near, st.sampled_from((datetime(1970, 1, 1, tzinfo=UTC), LAST - timedelta(days=1), LAST)))
+"""Of a record: whatever can be read there, to both ends."""
+run_numbers = st.one_of(st.integers(1, 5), st.sampled_from((MAX_RUNS - 1, MAX_RUNS)))
 weights = st.builds(
     Weights, *[st.one_of(st.none(), st.sampled_from((0, 1, 7, 100, 1_000_000)), st.integers(0, 1_000_000))] * 2
 )
@@ -124,7 +129,7 @@ intents = st.builds(
     Intent,
     rollout=st.just("shop"),
     uid=st.sampled_from(("uid-1", "other")),
-    run=st.integers(0, 5),
+    run=run_numbers,
     mode=st.sampled_from(Mode),
     step=st.integers(-1, 40),
     weights=st.dictionaries(keys, weights, max_size=2),
@@ -188,7 +193,7 @@ statuses = built(
     run=optional(
         built(
             RunStatus,
-            number=st.integers(1, 5),
+            number=run_numbers,
             revision=revisions,
             plan=st.sampled_from([spec.plan_hash() for spec in SPECS]),
             started_at=times,
@@ -199,6 +204,16 @@ statuses = built(
             unavailable_since=optional(times),
             outages=st.integers(0, 9),
             replaces=st.sampled_from(("", "a", "b")),
+            copied=optional(
+                built(
+                    CopyStatus,
+                    kind=st.just("Deployment"),
+                    workload=st.sampled_from(("stable", "canary", "other")),
+                    replaced=revisions,
+                    kept=revisions,
+                    lost=st.booleans(),
+                )
+            ),
             swap=st.booleans(),
         )
     ),
@@ -274,7 +289,7 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
         spec,
         draw(statuses),
         Facts(
-            now=draw(times),
+            now=draw(near),
             name="shop",
             uid="uid-1",
             generation=draw(st.integers(0, 9)),
@@ -310,10 +325,12 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             ),
             turn=draw(st.sampled_from(("", "ours"))),
             fresh=draw(st.booleans()),
-            since=draw(optional(times)),
+            since=draw(optional(near)),
             blind=draw(st.booleans()),
             senseless=tuple(draw(st.lists(st.sampled_from(("run", "step")), max_size=1))),
             unwritten=draw(st.dictionaries(st.sampled_from(KEYS), st.text(max_size=9), max_size=2)),
+            uncopied=draw(st.text(max_size=9)),
+            unrestored=draw(st.dictionaries(st.integers(1, 3), st.text(max_size=9), max_size=2)),
             good=draw(st.dictionaries(st.sampled_from(("errors", "gone")), times, max_size=1)),
         ),
     )

@@ -54,6 +54,7 @@ from canary.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    NothingToRestore,
     ShareError,
     SpecError,
     Unavailable,
@@ -67,7 +68,7 @@ from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, permitted, view
+from canary.observe.routes import Viewer, permitted, placed, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
 from canary.preflight.surroundings import POLICY, Documents
@@ -152,6 +153,8 @@ class Workload:
     """Nobody is on record as who scales it, as of one that had no replicas before."""
     by_us: bool = False
     """Whether it was the controller that has scaled it last, which only this world knows for sure."""
+    history: list[str] = field(default_factory=list)
+    """Revisions that it had, as its ReplicaSets keep them."""
 
     @property
     def kept(self) -> str | None:
@@ -315,6 +318,10 @@ class World:
     canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
     former: dict[str, Workload] = field(default_factory=dict)
     """Workloads that were the canary before, by name."""
+    strips: bool = False
+    """Whether admission takes the annotation off a workload that is copied to."""
+    uncopied: str = ""
+    unrestored: dict[int, str] = field(default_factory=dict)
     admit: Callable[[str], str] = str
     """What admission makes of a pod spec that is copied."""
     lives: int = 1
@@ -425,6 +432,7 @@ class World:
         if memory.active:
             left = [spot(old) for old in memory.routes if spot(old) not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
+        views = [placed(seen, self.around) for seen in views]
         if memory.active and (memory.run is None or memory.run.outcome is None):
             views = [permitted(seen, self.around) for seen in views]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
@@ -470,6 +478,8 @@ class World:
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
             altered=dict(self.altered),
+            uncopied=self.uncopied,
+            unrestored=dict(self.unrestored),
             scaling=self.scaling,
             former=self._former(memory),
             time_of_day=self.now + self.wall,
@@ -574,6 +584,8 @@ class World:
                 self.failing = True
                 if isinstance(action, WriteRoute):
                     self.unwritten[action.key] = str(error)
+                if isinstance(action, CopyPodSpec):
+                    self.uncopied = str(error)
                 if isinstance(action, StampRequest):
                     self.unstamped = action.raw
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
@@ -582,6 +594,8 @@ class World:
             else:
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
                     self.scaling = replace(self.scaling, failed="", denied=False)
+                if isinstance(action, CopyPodSpec):
+                    self.uncopied = ""
                 if isinstance(action, WriteRoute):
                     self.unwritten.pop(action.key, None)
         self.memory = after
@@ -593,7 +607,12 @@ class World:
         metadata = {"name": "shop", "namespace": NAMESPACE, "uid": "uid-1", "generation": self.generation}
         rollout = Rollout.of({"metadata": metadata, "spec": None, "status": json.loads(json.dumps(self.recorded))})
         readings = {RouteKey(*self._at(name)): self.reading(name) for name in self.routes}
-        rollout = self.roles.credible(rollout, self.spec, readings)
+        known = [
+            each.revision if each.there and not (each.unseen or each.unknown) else ""
+            for each in (self.stable, self.canary)
+        ]
+        stable, canary = known if self.spec.workloads is not None else ("", "")
+        rollout = self.roles.credible(rollout, self.spec, readings, lambda: (stable, canary))
         self.senseless = rollout.senseless
         return rollout.status
 
@@ -636,7 +655,8 @@ class World:
         self.lives += 1
         self.unwritten.clear()
         self.altered.clear()
-        self.unstamped = ""
+        self.unrestored.clear()
+        self.uncopied = self.unstamped = ""
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
         self.roles = Roles()
@@ -654,7 +674,7 @@ class World:
             case CopyPodSpec():
                 self._attempt("workload", lambda: self._copy(action))
             case RestorePodSpec():
-                self._attempt("workload", lambda: self._restore(action.target))
+                self._attempt("workload", lambda: self._restore(action))
             case ForgetPodSpec():
                 self._attempt("workload", lambda: self._forget(action.target))
             case ScaleWorkload():
@@ -759,15 +779,23 @@ class World:
         source, target = self._workload(action.source), self._workload(action.target)
         if source.revision != action.revision or target.revision != action.replaces:
             raise Conflict("another revision than the decision saw", status=409)
+        if self.strips:
+            raise WriteAltered("the API server does not keep the annotation")
         self.wrote.append(("copy", action))
+        target.history.append(target.revision)
         target.record = CopyView(action.uid, action.run, self.admit(source.revision), target.revision)
         target.revision, target.rolled_out = self.admit(source.revision), False
 
-    def _restore(self, name: str) -> None:
-        target = self._workload(name)
-        if target.record is not None and target.record.copied == target.revision:
-            self.wrote.append(("restore", name))
-            target.revision, target.rolled_out = target.record.replaced, False
+    def _restore(self, action: RestorePodSpec) -> None:
+        target = self._workload(action.target)
+        if target.revision != action.copied:
+            raise Conflict("another revision than the decision saw", status=409)
+        kept = target.record.replaced if target.record is not None else ""
+        if action.replaced not in {kept, *target.history}:
+            self.unrestored[action.run] = f"revision {action.replaced} is nowhere to be found"
+            raise NothingToRestore(self.unrestored[action.run])
+        self.wrote.append(("restore", action.target))
+        target.revision, target.rolled_out = action.replaced, False
 
     def _forget(self, name: str) -> None:
         self.wrote.append(("forget", name))

@@ -21,8 +21,10 @@ from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import Received
 from canary.observe.rollout import Rollout
 from canary.preflight.offers import Platform
-from canary.routes.intent import run_annotation
+from canary.routes.intent import Intent, Mode, run_annotation
+from canary.routes.pair import Pair, Weights
 
+Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 
 RUNNING = {
@@ -90,12 +92,52 @@ def test_the_annotation_of_a_route(annotation: str | None, seen: bool) -> None:
 
 
 def test_routes_that_a_run_has_written_and_the_spec_names_no_more() -> None:
-    """They are part of the facts, marked as not declared, as long as the run is active."""
+    """They are part of the facts, marked as not declared, as long as the run is active and they say themselves that it was there."""
     status = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "owned": True}]}
-    facts = facts_of(furnished(route(), route("old")), rollout(status=status))
+    old = route("old", managedFields=WRITTEN)
+    facts = facts_of(furnished(route(), old), rollout(status=status))
     assert [(view.name, view.declared) for view in facts.routes] == [("shop", True), ("old", False)]
-    facts = facts_of(furnished(route(), route("old")), rollout(status={**status, "phase": "Idle"}))
+    facts = facts_of(furnished(route(), old), rollout(status={**status, "phase": "Idle"}))
     assert [view.name for view in facts.routes] == ["shop"]
+
+
+def intent_of(uid: str) -> Json:
+    said = Intent("shop", uid, 4, Mode.STEP, 1, {"#0": Weights(90, 10)}, {"#0": Weights(1, 0)}, OURS).dump()
+    return {"annotations": {RUN_ANNOTATION: said}}
+
+
+OURS = Pair.parse("team/stable:80 team/canary:80")
+WRITTEN: list[Json] = [{"manager": "canary", "time": "2026-01-01T11:30:00Z", "fieldsV1": {"f:spec": {"f:rules": {}}}}]
+OTHERS: list[Json] = [{**WRITTEN[0], "manager": "argocd"}, {**WRITTEN[0], "fieldsV1": {"f:metadata": {}}}]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "known"),
+    [
+        ({}, False),
+        (intent_of("somebody"), False),
+        ({"managedFields": OTHERS}, False),
+        ({"managedFields": [{**WRITTEN[0], "subresource": "status"}]}, False),
+        (intent_of("uid-shop"), True),
+        ({"managedFields": [*OTHERS, *WRITTEN]}, True),
+    ],
+    ids=["nothing", "another uid", "others", "a subresource", "its annotation", "its managedFields"],
+)
+def test_a_route_is_not_the_runs_because_a_status_says_so(metadata: Json, known: bool) -> None:
+    """Whoever may write a status names any route of the namespace, with any pair: it is left alone, and the record counts as absent."""
+    entry = {"kind": "HTTPRoute", "name": "pay", "owned": True, "pair": "team/new:80 team/old:80"}
+    status = {**RUNNING, "routes": [{**entry, "baseline": {"#0": "100/0"}}]}
+    pay = route("pay", {"backendRefs": [ref("old", 100), ref("new", 0)]}, **metadata)
+    facts = facts_of(furnished(route(), pay), rollout(status=status))
+    assert [view.name for view in facts.routes] == (["shop", "pay"] if known else ["shop"])
+    assert facts.senseless == (() if known else ("routes[pay]",))
+
+
+def test_a_route_that_cannot_be_seen_stays_on_record() -> None:
+    """Nothing can be done to it, and it may come into sight again."""
+    status = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "pay", "owned": True}]}
+    facts = facts_of(furnished(route()), rollout(status=status))
+    assert [(view.name, view.exists) for view in facts.routes] == [("shop", True), ("pay", False)]
 
 
 def test_a_run_settles_as_slowly_as_the_slowest_gateway_of_its_routes() -> None:
@@ -110,6 +152,7 @@ def test_a_run_settles_as_slowly_as_the_slowest_gateway_of_its_routes() -> None:
     assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=1)
     moved = route("old", ref("stable", 50), ref("canary", 50), version=2)
     moved["spec"]["parentRefs"] = [{"name": "gw"}, {"name": "far"}]
+    moved["metadata"]["managedFields"] = WRITTEN
     store.put_route(moved)
     assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=1)
     left = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "owned": True}]}

@@ -194,3 +194,38 @@ def entry(manager: str, time: str, fields: Json | None = None, **more: str) -> J
 def test_last_writer(managed: list[Json] | None, expected: str) -> None:
     """The field manager, other than us, that wrote the rules last."""
     assert last_writer({"metadata": {"managedFields": managed}}) == expected
+
+
+def both(generation: int, status: str = "True", controller: str = "a") -> Json:
+    conditions = (condition(kind, status, generation) for kind in ("Accepted", "ResolvedRefs"))
+    return report("gw", *conditions, controller=controller)
+
+
+SINCE = [
+    pytest.param([both(2)], 2, (True, False), id="it has looked at the one that was written, and is behind since"),
+    pytest.param([both(3)], 2, (True, False), id="it has left that one out, and looked at a later one"),
+    pytest.param([both(1)], 2, (False, False), id="it has looked at neither"),
+    pytest.param([both(2, "False")], 2, (False, True), id="it says no to the one that was written"),
+    pytest.param([both(3, "False")], 2, (False, True), id="it says no to a later one, whoever's edit that was"),
+    pytest.param([both(1, "False")], 2, (False, False), id="its no is of before"),
+    pytest.param([both(2), both(2, "False", "b")], 2, (False, True), id="of two that are behind one says no"),
+    pytest.param(
+        [both(1, "False"), both(2, controller="b")], 2, (True, False), id="who has gone before counts no more"
+    ),
+    pytest.param([both(2, "False"), both(3, controller="b")], 2, (True, False), id="nor where somebody is not behind"),
+    pytest.param([both(3)], 7, (True, False), id="the route was made anew, and has not come to that generation"),
+    pytest.param([both(2)], 7, (False, False), id="and its present one is not looked at"),
+    pytest.param([both(2)], 0, (False, False), id="nobody knows since when: the present one"),
+]
+
+
+@pytest.mark.parametrize(("reports", "since", "expected"), SINCE)
+def test_an_answer_counts_from_the_generation_on_that_is_asked_for(
+    reports: list[Json], since: int, expected: tuple[bool, bool]
+) -> None:
+    """A gateway is asked for what was written, and not for what somebody else has edited since in another rule."""
+    found = acceptance(route([GW], reports), since)
+    assert (found.accepted, found.refused) == expected
+    if expected == (False, False):
+        asked = since if since < 3 and since else 3
+        assert found.message == f"Gateway gw has not answered for generation {asked} yet (Accepted)"

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
-from canary.routes.added import MOST_ADDED, Added, bounded
+from canary.routes.added import MOST_ADDED, Added, Spot, bounded
 from canary.routes.added_refusals import Refused
 from canary.routes.added_rule import added_rules
-from canary.routes.adding import AddRule, RemoveRule, standing, without
+from canary.routes.adding import AddRule, RemoveRule, removals, standing, without
 from canary.routes.edit import edit
 from canary.routes.intent import Intent, Mode, parse_intent
 from canary.routes.matching import Condition, FieldMatch
@@ -274,6 +274,65 @@ def test_a_rule_without_any_backend_is_ours_unless_it_needs_none(more: Json, goe
     if goes:
         assert entry.raises(RouteReading(after), PAIR)
         assert patched(after, entry)["spec"]["rules"][-1] == entry.rule
+
+
+OWN_RULES: dict[str, Json] = {
+    "for others only": {"backendRefs": [ref("o", 1)]},
+    "a redirect": {"backendRefs": [], "filters": [{"type": "RequestRedirect"}]},
+    "by a name of their own": {"name": "theirs", "backendRefs": [ref("c", 0)]},
+}
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("change", OWN_RULES.values(), ids=OWN_RULES.keys())
+def test_what_its_owner_has_made_their_own_stays(change: Json, *, named: bool, known: bool) -> None:
+    """For the same requests, in the same place: nobody but us gives our name, and what is for others, or redirects, is no rule for the canary."""
+    document = route(rule(ref("s", 1), ref("c", 0), name="main" if named else None))
+    (entry,) = added(document)
+    after = patched(document, entry)
+    after["spec"]["rules"][-1] |= change
+    record = {entry.mark: Added(there=True, name=entry.rule.get("name"), known=known, spot=Spot(1, 2))}
+    assert standing(RouteReading(after), PAIR, record).said == {}
+    assert RoutePlan(PAIR, (*removals(record),)).patch(after).changes == ()
+
+
+def test_an_edited_rule_without_a_name_is_told_by_our_own_record_alone() -> None:
+    """Other weights, or what it matches in the place where it was: by the word of the route it is nobody's. Nor is one where a rule came or went."""
+    document = route(rule(ref("s", 1), ref("c", 0)))
+    (entry,) = added(document)
+    assert entry.spot == Spot(1, 2)
+    divided, popped = patched(document, entry), patched(document, entry)
+    divided["spec"]["rules"][-1]["backendRefs"] = [ref("s", 9), ref("c", 1)]
+    popped["spec"]["rules"][-1]["matches"][0]["headers"] = []
+    for edited, share in ((divided, 10), (popped, 100)):
+        told = {entry.mark: Added(there=True)}
+        known = {entry.mark: Added(there=True, known=True, spot=entry.spot)}
+        assert standing(RouteReading(edited), PAIR, told).said == {}
+        there = standing(RouteReading(edited), PAIR, known)
+        assert there.said[entry.mark] not in {"", entry.said}
+        assert there.shares == {entry.mark: share}
+        assert (entry.mark in there.rematched) is (edited is popped)
+        assert patched(edited, *removals(known)) == document
+        assert patched(edited, entry.among(known))["spec"]["rules"][-1] == entry.rule
+    assert not entry.narrowed_to("HTTPRoute", popped["spec"]["rules"][-1])
+    popped["spec"]["rules"].append(rule(ref("o"), matches=matched("/o")))
+    assert standing(RouteReading(popped), PAIR, known).said == {}
+
+
+def test_of_two_rules_on_record_neither_is_taken_for_the_other() -> None:
+    """One goes and another comes in its place, in one patch: what is there then is the other."""
+    document = route(rule(ref("s", 1), ref("c", 0)))
+    (entry,) = added(document)
+    after = patched(document, entry)
+    (other,) = (each for each in added(route(rule(ref("s", 1), ref("c", 0), matches=matched("/other")))))
+    record = {entry.mark: Added(there=True, known=True, spot=entry.spot)}
+    plan = RoutePlan(PAIR, (*removals(record, besides={other.mark}), other))
+    answer = patched(after, *plan.entries)
+    assert answer["spec"]["rules"][1:] == [other.rule]
+    assert plan.kept(answer, after) == ""
+    both = {**record, other.mark: Added(there=True, known=True, spot=other.spot)}
+    assert standing(RouteReading(answer), PAIR, both).said == {other.mark: other.said}
 
 
 def test_what_stands_behind_is_named() -> None:

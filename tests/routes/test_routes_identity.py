@@ -32,6 +32,7 @@ def found(recorded: dict[str, str], *rules: Json) -> list[int]:
 
 
 A, B, C = on("/a"), on("/b"), on("/c")
+PAY = on("/a", name="pay")
 EDITED = on("/a", filters=[{"type": "URLRewrite"}])
 
 ROWS = [
@@ -43,7 +44,17 @@ ROWS = [
     ("ours is gone and another is in its place", (A, B), (B,), [0]),
     ("a rule is given a name", (A,), (C, on("/a", name="pay")), [1]),
     ("a name is taken away", (on("/a", name="pay"),), (C, A), [1]),
-    ("a name counts more than what it matches", (on("/a", name="pay"),), (A, on("/b", name="pay")), [1]),
+    ("edited, and called the same", (on("/a", name="pay"),), (C, on("/b", name="pay")), [1]),
+    ("another one has its name: it may be both", (on("/a", name="pay"),), (A, on("/b", name="pay")), [0, 1]),
+    ("renamed, and another one has its name", (PAY,), (on("/a", name="pay1"), on("/b", name="pay"), C), [0, 1]),
+    ("its name and its content are there, and a copy of it", (PAY,), (on("/a", name="pay1"), PAY), [1]),
+    (
+        "two that have exchanged their names",
+        (PAY, on("/b", name="x")),
+        (on("/a", name="x"), on("/b", name="pay")),
+        [0, 1],
+    ),
+    ("renamed, to the name of one that is gone", (PAY, on("/b", name="x")), (on("/a", name="x"),), [0]),
     ("weights, timeouts and fields unknown to us do not count", (A,), (C, on("/a", weights=(1, 7), timeouts={})), [1]),
     ("edited where it is", (A,), (EDITED,), [0]),
     ("both edited where they are", (A, B), (EDITED, on("/z")), [0, 1]),
@@ -56,7 +67,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("before", "after", "expected"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
 def test_a_recorded_rule_is_found(before: tuple[Json, ...], after: tuple[Json, ...], expected: list[int]) -> None:
-    """By name, then by content, then by its place where nothing speaks against it; else it is gone."""
+    """By name and content, else by either, then by its place where nothing speaks against it; else it is gone."""
     recorded = record(*before)
     if before == (C, A):
         recorded = {key: mark for key, mark in recorded.items() if key == "#1"}
@@ -113,3 +124,20 @@ def test_a_rule_that_is_gone_does_not_answer_for_the_one_in_its_place() -> None:
     kept = {keys[key]: mark for key, mark in recorded.items()}
     assert found(kept, B, A) == [1]
     assert moved(kept, every_pair(route(B, A), BOTH)) == {keys["#0"]: "#1"}
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ((on("/a", name="pay1"), on("/b", name="pay")), {"pay": "pay1"}),
+        ((on("/a", name="pay1"), on("/b", name="pay", weights=(1, 0))), {"pay": "pay1"}),
+        ((on("/a", name="pay1", weights=(1, 0)), on("/b", name="pay")), {}),
+        ((on("/a", name="x"), on("/b", name="pay")), {"pay": "x", "x": "pay"}),
+        ((on("/a", name="x", weights=(1, 0)), on("/b", name="pay")), {"pay": "x", "x": "pay"}),
+        ((on("/b", name="pay"),), {}),
+    ],
+)
+def test_what_is_on_record_goes_with_the_content(after: tuple[Json, ...], expected: dict[str, str]) -> None:
+    """Unless only the rule that has the name gives the canary what was given: then nobody else can have lowered it there."""
+    recorded = record(PAY, on("/b", name="x")) if "x" in expected else record(PAY)
+    assert moved(recorded, every_pair(route(*after), BOTH)) == expected
