@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from canary.decide import gates, reasons
 from canary.decide.availability import MOST_OUTAGES
@@ -28,6 +29,8 @@ class Stop:
 
 
 Guard = Callable[[Scope], Stop | None]
+
+_ALTERED = attrgetter("altered")
 
 
 def canary_unavailable(scope: Scope) -> Stop | None:
@@ -126,7 +129,7 @@ def not_accepted(scope: Scope) -> Stop | None:
 
 def more_admitted(scope: Scope) -> Stop | None:
     """The API server keeps more for the canary than was written: no later write is known to end that, so all of it is taken back now."""
-    if not any(scope.altered(route) for route in scope.live_routes):
+    if not scope.facts.altered and not any(map(_ALTERED, scope.status.routes)):
         return None
     drift = next((drift for drift in raised(scope) if drift.altered(scope)), None)
     if drift is None:

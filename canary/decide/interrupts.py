@@ -90,7 +90,7 @@ def restart(scope: Scope) -> Next | None:
     thing that a run writes takes it away, which may be all there is, so none begins and this one ends.
     """
     canary = scope.facts.canary
-    if pending_abort(scope.facts):
+    if scope.facts.request is not None and pending_abort(scope.facts):
         return None  # as soon as it has its id it ends this run, and not one that would begin here
     if canary is not None and canary.known and canary.revision != scope.run.revision:
         reason, why = (

@@ -276,7 +276,7 @@ class Scope:
         if self.facts.altered.get(route.key) == route.generation:
             return True
         remembered = self.remembered(route)
-        return remembered is not None and self.owned(route) and remembered.altered == route.generation > 0
+        return remembered is not None and remembered.altered == route.generation > 0 and self.owned(route)
 
     def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name
+from canary.model.run_status import TermsStatus
 from canary.model.scaling import Scale
 from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Comparer, Step
@@ -536,6 +537,13 @@ class RolloutSpec(ApiModel):
     def asks_gates(self) -> bool:
         """Whether the gate of any step is another system."""
         return any(step.gate is not None and step.gate.http is not None for step in self.steps)
+
+    @cached_property
+    def terms(self) -> TermsStatus:
+        """What is declared besides the plan, where it is no default: a run has it on record for when it cannot be read."""
+        found = {name: getattr(self, name) for name in TermsStatus.model_fields}
+        fields = type(self).model_fields
+        return TermsStatus(**{name: value for name, value in found.items() if value != fields[name].default})
 
     def plan_hash(self) -> str:
         """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.

@@ -16,7 +16,6 @@ from canary.model.check_status import VerdictKind
 from canary.model.evolution import concluded, on_terms, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
 from canary.model.route_status import RouteStatus, TrafficStatus
-from canary.model.run_status import TermsStatus
 from canary.model.status import Phase, RolloutStatus
 from canary.model.values import number
 from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
@@ -43,8 +42,8 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
         accepted=accepted,
     )
     run = scope.status.run
-    if run is not None and run.outcome is None and active and not facts.unread:
-        run = on_terms(run, _terms(spec))
+    if run is not None and run.terms is not spec.terms and run.outcome is None and active and not facts.unread:
+        run = on_terms(run, spec.terms)
     before = scope.status.workloads
     if facts.swapped != scope.status.swapped:  # this very decision has changed the roles
         facts = replace(
@@ -75,14 +74,6 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     )
     status = _won(scope, status)
     return status.model_copy(update={"conditions": conditions(status, decision, facts)})
-
-
-def _terms(spec: RolloutSpec) -> TermsStatus:
-    """What is declared besides the plan, where it is no default."""
-    found = {name: getattr(spec, name) for name in TermsStatus.model_fields}
-    return TermsStatus(
-        **{name: value for name, value in found.items() if value != RolloutSpec.model_fields[name].default}
-    )
 
 
 def _desired(scope: Scope) -> Fraction:
@@ -182,7 +173,9 @@ def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> Route
         share=number(share) if share is not None else before.share,
         shares=shares,
         lowered=_lowered(scope, route) if owned else {},
-        altered=route.generation if owned and scope.altered(route) else 0,
+        altered=route.generation
+        if owned and route.generation in {scope.facts.altered.get(route.key), before.altered}
+        else 0,
         owned=owned,
         pair=_pair(scope, route, owned=owned),
         baseline=baseline if active else {},
