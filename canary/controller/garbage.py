@@ -10,9 +10,10 @@ import gc
 USUAL = gc.get_threshold()
 """Thresholds of the collector as they are before anybody changes them."""
 
-STARTING = (50_000, 1_000, 1_000)
+STARTING = (500_000, 1_000, 1_000)
 """And at a start: a page of a list is parsed, read and let go, and the usual ones take that for hundreds of occasions to look for
-garbage. A third of a start went into that."""
+garbage. In fifty thousand objects that a start keeps there are a dozen that are garbage, and to find them takes as long as fifty looks at
+Rollouts; so it is looked for when a hundred megabytes of them are new."""
 
 
 def spare() -> None:
