@@ -238,6 +238,8 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    removed: bool = False
+    """Whether its annotation was gone since."""
     step: int = 0
     """The step of that run; 0 before its first one."""
     share: float = 0
@@ -250,6 +252,7 @@ class Recorded:
             run=status.run.number if status.run and status.active else 0,
             outcome=status.run.outcome if status.run else None,
             request=status.last_request.id if status.last_request else "",
+            removed=status.last_request.removed if status.last_request else False,
             step=status.step.index if status.step and status.active else 0,
             share=status.split.written,
         )
