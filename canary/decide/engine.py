@@ -35,7 +35,7 @@ from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
 from canary.model.check_status import CheckStatus
-from canary.model.evolution import given_traffic, lost, unreadable
+from canary.model.evolution import given_traffic, lost, taken_away, unreadable
 from canary.model.rollout import Promotion, RolloutSpec
 from canary.model.run_status import Outcome
 from canary.model.status import Phase, RolloutStatus
@@ -190,16 +190,23 @@ def _measure(scope: Scope) -> Scope:
 
 
 def _requests(scope: Scope) -> Next:
-    request = scope.facts.request
+    request, last = scope.facts.request, scope.status.last_request
+    if request is None and last is not None and not last.removed:
+        scope = scope.with_(last_request=taken_away(last))
     if request is None or scope.status.phase is None:  # on first sight it is learnt who is who, before anything is done
         return scope.goto()
     if not request.id:
         return unstamped(scope.with_(StampRequest(request.raw)), request)
-    last = scope.status.last_request
-    if last is not None and last.id == request.id:
-        done = scope.facts.recorded.request == request.id
-        return (scope.with_(ClearRequest(request.raw)) if done else scope).goto()
-    return serve(scope, request)
+    if last is None or last.id != request.id:
+        return serve(scope, request)
+    on_record = scope.facts.recorded.request == request.id
+    if last.removed and not (scope.active and last.at >= scope.run.started_at):
+        # Who asks by the same id each time asks anew in a later run; an old look at the Rollout does not. Its record tells the two apart.
+        return serve(scope, request) if on_record and scope.facts.recorded.removed else scope.goto()
+    done = on_record and (
+        last.removed or not scope.facts.recorded.removed
+    )  # else it is the answer of before that is on record
+    return (scope.with_(ClearRequest(request.raw)) if done else scope).goto()
 
 
 def _left_behind(scope: Scope) -> Iterator[EmitEvent]:

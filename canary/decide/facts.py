@@ -259,6 +259,8 @@ class Recorded:
     request: str = ""
     copying: bool = False
     """That run is on record as one that copies to the stable workload."""
+    removed: bool = False
+    """Whether its annotation was gone since."""
     step: int = 0
     """The step of that run; 0 before its first one."""
     share: float = 0
@@ -274,6 +276,7 @@ class Recorded:
             outcome=status.run.outcome if status.run else None,
             request=status.last_request.id if status.last_request else "",
             copying=status.active and status.run is not None and status.run.copied is not None,
+            removed=status.last_request.removed if status.last_request else False,
             step=status.step.index if status.step and status.active else 0,
             share=status.split.written,
             scale=status.scale,

@@ -443,6 +443,11 @@ def pause_since(since: datetime, reason: str, message: str) -> PauseStatus:
     return PauseStatus(reason=reason, message=message[:MOST_SAID], since=since)
 
 
+def taken_away(request: RequestStatus) -> RequestStatus:
+    """Its annotation is gone."""
+    return _evolved(request, removed=True)
+
+
 def answered(request: Request, at: datetime, outcome: RequestOutcome, message: str) -> RequestStatus:
     """A request, and what came of it."""
     return RequestStatus(

@@ -55,6 +55,9 @@ class RequestStatus(ApiModel):
     at: Annotated[Timestamp, Field(description="When the controller did it.")]
     outcome: Annotated[RequestOutcome, Field(description="Done or Refused.")]
     message: Annotated[Text, Field(description="What was done, or why it was refused.")] = ""
+    removed: Annotated[
+        bool, Field(description="Its annotation has been gone since: one with the same id is another request.")
+    ] = False
 
     @model_validator(mode="before")
     @classmethod

@@ -95,8 +95,8 @@ class Promises:
         """Which run has written which route, and by which pair."""
         self.idle = False
         """Whether the routes have sent the canary nothing at some time since its workload was edited."""
-        self.used: dict[str, tuple[int, int]] = {}
-        """Which step a `promote` has approved, by its id: one each."""
+        self.used: dict[tuple[str, int], int] = {}
+        """Which step of a run a `promote` has approved, by its id: one each."""
 
     # -- decisions ------------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Promises:
             return objection
         approved = memory.step is not None and memory.step.approved
         asked = facts.request.id if facts.request is not None and facts.request.verb == "promote" else ""
-        once = self.used.setdefault(asked, (number, index)) == (number, index)
+        once = self.used.setdefault((asked, number), index) == index
         if step.approval is not None and not (approved or (asked and once) or full):
             return "nobody approved"
         if not any(self._shares(index).values()) and not self._extras(index):

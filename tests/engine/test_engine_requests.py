@@ -526,3 +526,72 @@ def test_an_abort_that_a_crash_cut_short_is_about_the_same() -> None:
     assert world.status.run is not None
     assert (world.status.run.number, world.status.active, world.share()) == (1, False, 0)
     assert "does not start by itself" in world.status.message
+
+
+# -- the same id again ----------------------------------------------------------------------------------------------
+
+
+def test_a_request_with_an_id_that_was_used_before_is_answered() -> None:
+    """Whoever asks by the same id each time (a script, say) aborts a later run, too; each once."""
+    world = begun()
+    for revision in ("c", "d"):
+        world.ask("abort", id_="abort-1")
+        world.run()
+        world.wait(70)
+        assert (world.phase, world.request) == (Phase.ROLLED_BACK, None)
+        assert world.status.last_request is not None
+        assert world.status.last_request.words == "done: rolling back"
+        world.revise(revision)
+        world.run()
+        world.wait(1)
+        assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+
+
+def test_an_approval_approves_one_step_of_a_run() -> None:
+    """The same id at the next one is no other approval; in the next run it is."""
+    world = begun(spec=spec_of(steps=[{"approval": {}}, {"weight": 10}, {"approval": {}}, {"weight": 100}]))
+    for revision in ("c", "d"):
+        for index in (1, 3):
+            for _ in range(2):
+                world.measure(0.0)
+                world.run()
+                world.wait(2)
+            assert (world.phase, world.status.step and world.status.step.index) == (Phase.PAUSED, index)
+            world.ask("promote", id_="yes")
+            world.run()
+            assert world.request is None
+        assert world.share() == 10
+        world.revise(revision)
+        world.run()
+        world.wait(1)
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["never taken away", "an old look"])
+def test_the_same_request_is_not_done_again(stays: bool) -> None:
+    """It stands there because it cannot be taken away, or is seen once more by an old look at the Rollout: neither asks anew."""
+    world = begun(spec=spec_of(steps=[{"approval": {}}, {"weight": 10}, {"approval": {}}, {"weight": 100}]))
+    world.measure(0.0)
+    world.run()
+    if stays:
+        world.denied = frozenset({"rollout"})
+    world.ask("promote", id_="yes")
+    asked = world.request
+    world.run(limit=60) if not stays else [world.tick() for _ in range(8)]
+    before = dict(world.recorded)
+    for _ in range(6):
+        world.measure(0.0)
+        world.tick()
+        world.now += timedelta(seconds=1)
+    assert world.share() == 10
+    if not stays:
+        assert world.request is None
+        now, world.recorded, world.request = world.recorded, before, asked
+        world.recorded["lastRequest"].pop("removed", None)
+        world.script = lambda _, target: Fault.REFUSED if target == "status" else None
+        world.tick()
+        world.recorded, world.request, world.script = now, None, None
+    for _ in range(4):
+        world.measure(0.0)
+        world.tick()
+        world.now += timedelta(seconds=1)
+    assert world.share() == 10
