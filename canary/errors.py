@@ -17,6 +17,7 @@ CanaryError
 │   └── Unavailable     5xx, time-out, connection lost (retry helps)
 ├── StaleDecision             a write that is not sent: what it rests on is of before this process slept
 ├── BackendMissing            a write that is not sent: what it refers to is not there (retry may help)
+├── NothingToRestore          a pod spec that is to be put back is nowhere to be found
 ├── WriteAltered              the API server kept something else than was written (retry may help)
 ├── ConfigError               settings, kubeconfig, flags
 ├── HistoryError              a Prometheus does not tell what it measured before
@@ -69,6 +70,10 @@ class BackendMissing(CanaryError):
     """A write that is not sent: it would send requests to a Service or port that is not there."""
 
     retryable = True
+
+
+class NothingToRestore(CanaryError):
+    """What a copy replaced is neither in its record nor in the history of the workload; the message says what to do."""
 
 
 class WriteAltered(CanaryError):

@@ -39,7 +39,16 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.facts import DENIED_FOR
-from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable, WriteAltered, refusal
+from canary.errors import (
+    CanaryError,
+    Conflict,
+    NotFound,
+    NothingToRestore,
+    StaleDecision,
+    Unprocessable,
+    WriteAltered,
+    refusal,
+)
 from canary.fair import Limit
 from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
@@ -161,6 +170,10 @@ class Executor:
         """Why the last write of a route failed, as long as it does."""
         self.altered: dict[RouteKey, int] = {}
         """Of these the API server kept something else than was written last: the generation that they had after that."""
+        self.uncopied = ""
+        """Why the last copy of a pod spec failed, as long as it does."""
+        self.unrestored: dict[int, str] = {}
+        """By the number of a run: why what its copy replaced is nowhere to be found."""
         self._unscaled: dict[Scaled, tuple[CanaryError, datetime]] = {}
         self.unstamped = ""
         """The plain request that was to get an id in the last round, and has none."""
@@ -311,13 +324,10 @@ class Executor:
             result.stale.append(name)
             return
         except CanaryError as error:
-            if isinstance(action, WriteRoute):
-                self.unwritten[action.key] = str(error)
-                if isinstance(error, WriteAltered) and action.key in self._store.routes:
-                    kept = self._store.routes[action.key].document
-                    self.altered[action.key] = kept.get("metadata", {}).get("generation", 0)
-            if isinstance(action, ScaleWorkload | ReleaseReplicas):
-                self._unscaled[action.kind, action.target] = error, now
+            self._note_failed(action, error, now)
+            if isinstance(error, NothingToRestore):  # that is to be decided upon, and not to be tried again
+                result.stale.append(name)
+                return
             count = self._backoffs.failed(name, now, error, _pauses(action, error))
             result.failed[name] = error
             if count == 1 or count % 50 == 0:
@@ -325,15 +335,37 @@ class Executor:
                 self._recorder.event(world.rollout, EmitEvent("Warning", "WriteFailed", what), now)
             return
         self._backoffs.succeeded(name)
-        if isinstance(action, ScaleWorkload | ReleaseReplicas):
-            self._unscaled.pop((action.kind, action.target), None)
-        if isinstance(action, WriteRoute):
-            self.unwritten.pop(action.key, None)
-            self.altered.pop(action.key, None)
-            if fresh:
-                self._backoffs.paced(name, now)
+        self._note_done(action)
+        if isinstance(action, WriteRoute) and fresh:
+            self._backoffs.paced(name, now)
         if fresh is not None:
             (result.performed if fresh else result.stale).append(name)
+
+    def _note_failed(self, action: Action, error: CanaryError, now: datetime) -> None:
+        """Keep why a write failed, where a decision rests on that."""
+        match action:
+            case WriteRoute():
+                self.unwritten[action.key] = str(error)
+                if isinstance(error, WriteAltered) and action.key in self._store.routes:
+                    kept = self._store.routes[action.key].document
+                    self.altered[action.key] = kept.get("metadata", {}).get("generation", 0)
+            case ScaleWorkload() | ReleaseReplicas():
+                self._unscaled[action.kind, action.target] = error, now
+            case CopyPodSpec():
+                self.uncopied = str(error)
+            case RestorePodSpec() if isinstance(error, NothingToRestore):
+                self.unrestored[action.run] = str(error)
+
+    def _note_done(self, action: Action) -> None:
+        """What was done fails no more."""
+        match action:
+            case WriteRoute():
+                self.unwritten.pop(action.key, None)
+                self.altered.pop(action.key, None)
+            case ScaleWorkload() | ReleaseReplicas():
+                self._unscaled.pop((action.kind, action.target), None)
+            case CopyPodSpec():
+                self.uncopied = ""
 
     async def _write_in_turn(
         self, action: WriteRoute, world: World, gate: Gate, failing_since: float | None
@@ -356,7 +388,7 @@ class Executor:
                 seen = world.routes[action.key].reading
                 return await self._routes.write(action, seen, world.rollout, gate, failing_since)
             case AddFinalizer():
-                return await self._rollout(world, _add_finalizer(world.rollout))
+                return await self._rollout(world, _add_finalizer(world.rollout), "the finalizer", _held)
             case RemoveFinalizer():
                 return await self._rollout(world, _remove_finalizer(world.rollout))
             case StampRequest():
@@ -364,7 +396,9 @@ class Executor:
             case ClearRequest():
                 # With it goes who wrote it, or that could be said of another one some day.
                 as_ = [remove(_REQUEST_AS)] if request_of(world.rollout, AS_ANNOTATION) is not None else []
-                return await self._rollout(world, [test(_REQUEST, action.raw), remove(_REQUEST), *as_])
+                cleared = [test(_REQUEST, action.raw), remove(_REQUEST), *as_]
+                gone = partial(_without_request, action.raw)
+                return await self._rollout(world, cleared, f"{REQUEST_ANNOTATION} taken off", gone)
             case CopyPodSpec():
                 return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():
@@ -380,7 +414,10 @@ class Executor:
             case _:
                 assert_never(action)
 
-    async def _rollout(self, world: World, ops: list[Operation]) -> bool | None:
+    async def _rollout(
+        self, world: World, ops: list[Operation], what: str = "", kept: Callable[[Json], bool] = lambda _: True
+    ) -> bool | None:
+        """Patch the Rollout. Raises ApiError; WriteAltered: in the answer there is not `what` was to be `kept`."""
         namespace, name = self._key
         if not ops:
             return None
@@ -390,10 +427,12 @@ class Executor:
 
         keep = partial(self._store.put_rollout, answer=True)
         try:
-            keep(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
+            keep(answer := await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
         except (Conflict, Unprocessable, NotFound) as error:
             gone: list[bool] = []  # which is what its last finalizer was for
             return await moved(error, world.rollout, again, keep, partial(gone.append, True)) or bool(gone)
+        if not kept(answer):
+            raise WriteAltered(f"the API server took the patch of {name} and does not keep {what}: a policy changes it")
         return True
 
     async def _stamp(self, action: StampRequest, world: World) -> bool | None:
@@ -401,7 +440,8 @@ class Executor:
         fresh = await self._kube.get(ROLLOUTS, name, namespace)
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
         ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
-        return await self._rollout(World(Packed.of(fresh), world.routes), ops)
+        kept = partial(_without_request, action.raw)
+        return await self._rollout(World(Packed.of(fresh), world.routes), ops, f"the id in {REQUEST_ANNOTATION}", kept)
 
 
 def _note(landing: asyncio.Future[Any]) -> None:
@@ -456,6 +496,14 @@ def _remove_finalizer(rollout: Json) -> list[Operation]:
     if FINALIZER not in finalizers:
         return []
     return [test(_FINALIZERS, finalizers), remove(_FINALIZERS + pointer(finalizers.index(FINALIZER)))]
+
+
+def _held(rollout: Json) -> bool:
+    return FINALIZER in (rollout.get("metadata", {}).get("finalizers") or [])
+
+
+def _without_request(raw: str, rollout: Json) -> bool:
+    return (rollout.get("metadata", {}).get("annotations") or {}).get(REQUEST_ANNOTATION) != raw
 
 
 def _annotator(rollout: Json) -> str:

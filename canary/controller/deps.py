@@ -12,7 +12,7 @@ from canary.controller.fence import Fence
 from canary.controller.jobs import Jobs
 from canary.controller.measure import Pace
 from canary.controller.priority_queue import PriorityQueue
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 from canary.controller.vouching import AT_ONCE
 from canary.fair import FairLimit, Limit
 from canary.kube import Kube
@@ -30,7 +30,7 @@ class Deps:
     """What every reconciler shares.
 
     `limit` keeps the API server free for writes of routes, which have places of their own (`traffic`), `tries` does of dry runs; `queue` the event
-    loop for measurements. `sight` knows how long the cluster could not be seen.
+    loop for measurements. `sights` know how long the cluster could not be seen.
     """
 
     kube: Kube
@@ -43,7 +43,7 @@ class Deps:
     traffic: Traffic = field(default_factory=Traffic)
     tries: FairLimit = field(default_factory=lambda: FairLimit(AT_ONCE))
     fence: Fence = field(default_factory=Fence)
-    sight: Sight = field(default_factory=Sight)
+    sights: Sights = field(default_factory=Sights)
     pace: Pace = field(default_factory=Pace)
     queue: PriorityQueue = field(default_factory=PriorityQueue)
     conditions: Conditions = field(default_factory=Conditions)

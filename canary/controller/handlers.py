@@ -14,13 +14,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import kopf
-from kopf._cogs.clients import watching as kopf_watching
-
+from canary.controller.absent import absent
 from canary.controller.manager import Manager
 from canary.controller.tasks import until_stopped
 from canary.kube import ROLLOUTS
 from canary.kube.courier import Courier
+
+# kopf would import their models, and all else with them, to recognise objects of theirs. Nobody here gives it any.
+with absent("kubernetes", "kubernetes_asyncio", "pykube"):
+    import kopf
+    from kopf._cogs.clients import watching as kopf_watching
 
 FOREVER = 10.0**9
 

@@ -21,6 +21,11 @@ class Livelock:
         self._vain = 0
         self._did: tuple[Action, ...] = ()
 
+    @property
+    def going(self) -> bool:
+        """Whether the last rounds led to nothing, so that nobody should wait for their end, be it the record of what happened."""
+        return self._vain > 1
+
     def pause_until(self, decision: Decision, result: Result) -> datetime | None:
         """When to look again where rounds lead to nothing; None: they do, or not for long yet.
 

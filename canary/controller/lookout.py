@@ -11,7 +11,7 @@ from datetime import timedelta
 from canary.controller.clock import Clock
 from canary.controller.fence import BEAT
 from canary.controller.manager import Manager
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 from canary.elapsed import elapsed
 from canary.kube.outage import REMINDER, Eyes
 from canary.kube.pace import WatchPace
@@ -28,9 +28,9 @@ ASLEEP = 2.0
 class Lookout:
     """What the watches of one controller share."""
 
-    def __init__(self, sight: Sight, clock: Clock, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, sights: Sights, clock: Clock, namespaces: tuple[str, ...]) -> None:
         """`namespaces` empty: all of them are watched together."""
-        self.sight = sight
+        self.sights = sights
         self._clock = clock
         self._paces: dict[str | None, WatchPace] = {place: WatchPace() for place in namespaces or (None,)}
         self._needed: dict[str, tuple[str | None, Callable[[], bool], WatchPace]] = {}
@@ -50,9 +50,9 @@ class Lookout:
             self._needed[name] = place, needed, WatchPace()
         return self._needed[name][2]
 
-    def eyes(self, name: str, *, counts: bool = True) -> Eyes:
-        """Eyes for one watch; `name` is how people know it. What does not count is said, but nobody is blind for it."""
-        return _Eyes(self, name, counts)
+    def eyes(self, name: str, place: str | None = None, *, counts: bool = True) -> Eyes:
+        """Eyes for one watch, in a namespace or in all; `name` is how people know it. What does not count is said, but nobody is blind for it."""
+        return _Eyes(self, name, place, counts)
 
     def depend(self, active: Collection[str]) -> None:
         """In these namespaces something is going on: their watches have to be brisk, all others may be calm."""
@@ -62,10 +62,10 @@ class Lookout:
             pace.seconds = self._paces[place].seconds
             pace.turn(brisk=self._paces[place].brisk and needed())
 
-    def lost(self, name: str, seconds: float, why: str, *, counts: bool = True) -> None:
-        """A watch sees nothing, since so many seconds ago."""
+    def lost(self, name: str, place: str | None, seconds: float, why: str, *, counts: bool = True) -> None:
+        """A watch of a namespace, or of all, sees nothing, since so many seconds ago."""
         if counts:
-            self.sight.lost(name, self._clock.now() - timedelta(seconds=seconds))
+            self.sights.lost(name, place, self._clock.now() - timedelta(seconds=seconds))
         self._missing.add(name)
         now = time.monotonic()
         if self._since is None:
@@ -86,7 +86,7 @@ class Lookout:
 
     def found(self, name: str) -> None:
         """A watch sees."""
-        self.sight.found(name)
+        self.sights.found(name)
         self._missing.discard(name)
         if self._since is not None and not self._missing:
             log.info("the API server can be watched again, after %.1f s", time.monotonic() - self._since)
@@ -104,7 +104,7 @@ class Lookout:
             asleep, last = now - last - BEAT, now
             if asleep > ASLEEP:
                 log.warning("this process did not run for %.1f s; everything is looked at anew", asleep)
-                self.sight.slept(asleep)
+                self.sights.slept(asleep)
                 manager.wake(set(manager.reconciling))
 
 
@@ -133,13 +133,14 @@ class Fading:
 class _Eyes:
     """Says what one watch sees to the lookout."""
 
-    def __init__(self, lookout: Lookout, name: str, counts: bool) -> None:
+    def __init__(self, lookout: Lookout, name: str, place: str | None, counts: bool) -> None:
         self._lookout = lookout
         self._name = name
+        self._place = place
         self._counts = counts
 
     def lost(self, seconds: float, why: str) -> None:
-        self._lookout.lost(self._name, seconds, why, counts=self._counts)
+        self._lookout.lost(self._name, self._place, seconds, why, counts=self._counts)
 
     def suspect(self) -> None:
         self._lookout.suspect()

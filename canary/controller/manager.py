@@ -173,6 +173,15 @@ class Manager:
         else:
             self.wake(store.put_template(resource, document))
 
+    def awaits(self, of: str, place: str | None) -> None:
+        """It is being asked what there is of a kind in a namespace (None: in all): who refers to something of it waits for that."""
+        self.deps.store.lists.awaited(of, place)
+
+    def arrived(self, of: str, place: str | None) -> None:
+        """It is known now."""
+        if self.deps.store.lists.arrived(of, place):
+            self.wake(self.deps.store.references.referring(of, place), own=True)
+
     def around(self, resource: str, kind: str | None, document: Json) -> None:
         """Something that stands around routes appeared, changed or vanished; `resource` is its kind. Runs are left alone."""
         arrival, key = Arrival(resource, document, kind == "DELETED"), key_of(document)

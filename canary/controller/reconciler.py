@@ -198,12 +198,13 @@ class Reconciler:
         self._reporting.series(status, observation)
         deps.store.roles.note(state.uid, swapped=observation.status.swapped)
         how = self._record.urgency(recorded, observation.status)
-        wrote = False if result.moved else await self._write_status(observation.status, how)
+        later = self._livelock.pause_until(observation.decision, result)
+        waits = result.moved and not self._livelock.going
+        wrote = False if waits else await self._write_status(observation.status, how)
         self._evidence.sync(observation)
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
             say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
-        later = self._livelock.pause_until(observation.decision, result)
         if later is not None:
             return later
         if result.moved or wrote:
@@ -212,7 +213,7 @@ class Reconciler:
         return self._next(observation, owed=how is not Urgency.NONE)
 
     def _standing(self, rollout: Rollout) -> Standing:
-        deps, state = self._deps, self._state
+        deps, state, sight = self._deps, self._state, self._deps.sights.of(self.key[0])
         if state.spec is not None and state.spec.names_approvers:
             self._vouching.sync(rollout)
         return Standing(
@@ -220,10 +221,12 @@ class Reconciler:
             over=deps.fence.over,
             fresh=state.fresh,
             since=state.since,
-            blind=deps.sight.blind,
-            blind_since=deps.sight.since,
+            blind=sight.blind,
+            blind_since=sight.since,
             unwritten=self._executor.unwritten,
             altered=self._executor.altered,
+            uncopied=self._executor.uncopied,
+            unrestored=self._executor.unrestored,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if state.spec is not None and state.spec.gated else None,
             gate=self._evidence.asking.answer,
@@ -310,8 +313,9 @@ class Reconciler:
         result = await self._executor.execute(decision.actions, world, now, gate=deps.fence.gate())
         state.status = unreadable(decision.status, rollout.problem, rollout.generation, now)
         deps.telemetry.waits(*self.key, waits_for(state.status))
-        wrote = not result.moved and await self._write_status(state.status, self._record.urgency(rollout, state.status))
         later = self._livelock.pause_until(decision, result)
+        waits = result.moved and not self._livelock.going
+        wrote = not waits and await self._write_status(state.status, self._record.urgency(rollout, state.status))
         if later is not None:
             return later
         if result.moved or wrote:

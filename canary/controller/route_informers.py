@@ -59,6 +59,7 @@ class RouteInformers:
         self._clock = clock
         self._on_synced = on_synced
         self.waiting_for = {"routes"}
+        self._all = {"routes", *(watch_name(HTTPROUTES, place) for place in self._places)}
         self._followed: dict[RouteKind, Resource] = {}
         self._watches: dict[RouteKind, list[asyncio.Task[None]]] = {}
         self._missing: dict[RouteKind, datetime] = {}
@@ -66,6 +67,11 @@ class RouteInformers:
         self._told: set[RouteKind] = set()
         self._look = asyncio.Event()
         self._pause: float | None = None
+
+    @property
+    def needed(self) -> set[str]:
+        """What of `waiting_for` everybody waits for: for kinds other than HTTPRoute only those do who name one."""
+        return self.waiting_for & self._all
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Follow for ever, with a task of the group for each watch.
@@ -155,9 +161,13 @@ class RouteInformers:
             self._store.reread(kind)
             for place in self._places:
                 if self._store.references.names(kind, place):
-                    self._lookout.sight.lost(watch_name(resource, place))  # until it is listed in its new version
+                    self._lookout.sights.lost(
+                        watch_name(resource, place), place
+                    )  # until it is listed in its new version
         elif "routes" in self.waiting_for:
             self.waiting_for |= {watch_name(resource, place) for place in self._places}
+            for place in self._places:
+                self._manager.awaits(kind, place)
         else:
             log.info("%s is served now, as %s", kind, resource.version)
             for place in self._places:
@@ -172,7 +182,7 @@ class RouteInformers:
     def _out_of_sight(self, kind: RouteKind) -> None:
         for place in self._places:
             if self._store.references.names(kind, place):
-                self._lookout.lost(watch_name(self._followed[kind], place), 0, f"it serves no {kind} for now")
+                self._lookout.lost(watch_name(self._followed[kind], place), place, 0, f"it serves no {kind} for now")
 
     def _sighted(self, kind: RouteKind) -> None:
         if kind in self._followed:
@@ -190,7 +200,7 @@ class RouteInformers:
         for place in self._places:
             self._vanished(kind, place, set())
             self._lookout.found(watch_name(resource, place))
-            self._arrived(watch_name(resource, place))
+            self._arrived(watch_name(resource, place), kind, place)
 
     # -- the routes of one kind
 
@@ -204,19 +214,19 @@ class RouteInformers:
                 pause = SOON
                 self.disturbed()  # not served any more since we asked
             except ApiError as error:
-                if kind is RouteKind.HTTP and self.waiting_for:
+                if kind is RouteKind.HTTP and self.waiting_for and len(self._places) == 1:
                     raise ConfigError(f"cannot watch {watch_name(resource, place)}: {error}") from error
                 rights = f"allow it to get, list, watch and patch {resource.definition}"
                 self._unseen(kind, place, f"the controller may not see any {kind} here: {error}; {rights}")
                 self._lookout.found(watch_name(resource, place))
-                self._arrived(watch_name(resource, place))
+                self._arrived(watch_name(resource, place), kind, place)
             await self._clock.sleep(pause)
 
     async def _pass_on(self, kind: RouteKind, resource: Resource, place: str | None) -> None:
         listed: set[RouteKey] = set()
         synced = False
         name, needed = watch_name(resource, place), partial(self._store.references.names, kind, place)
-        eyes = _Eyes(self._lookout, name, needed, self.disturbed)
+        eyes = _Eyes(self._lookout, name, place, needed, self.disturbed)
         pace = self._lookout.pace_of(name, place, needed)
         async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
             if event.type != "SYNCED":
@@ -231,7 +241,7 @@ class RouteInformers:
             self._vanished(kind, place, listed)
             listed.clear()
             self._seen(kind, place)
-            self._arrived(watch_name(resource, place))
+            self._arrived(watch_name(resource, place), kind, place)
 
     def _vanished(self, kind: RouteKind, place: str | None, listed: set[RouteKey]) -> None:
         """What is known of a kind and is not in a whole list of it is gone: an earlier watch has not told us."""
@@ -249,23 +259,28 @@ class RouteInformers:
         if self._store.kinds.unseen(kind, place, why):
             self._manager.wake(self._store.references.users(kind, place))
 
-    def _arrived(self, name: str) -> None:
+    def _arrived(self, name: str, kind: RouteKind | None = None, place: str | None = None) -> None:
         self.waiting_for.discard(name)
+        if kind is not None:
+            self._manager.arrived(kind, place)
         self._on_synced()
 
 
 class _Eyes:
     """Says what one watch of routes sees to the lookout, as far as some Rollout names routes of its kind."""
 
-    def __init__(self, lookout: Lookout, name: str, needed: Callable[[], bool], on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self, lookout: Lookout, name: str, place: str | None, needed: Callable[[], bool], on_lost: Callable[[], None]
+    ) -> None:
         self._lookout = lookout
         self._name = name
+        self._place = place
         self._needed = needed
         self._on_lost = on_lost
 
     def lost(self, seconds: float, why: str) -> None:
         if self._needed():
-            self._lookout.lost(self._name, seconds, why)
+            self._lookout.lost(self._name, self._place, seconds, why)
         self._on_lost()
 
     def suspect(self) -> None:

@@ -33,7 +33,7 @@ from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
 from canary.controller.scraping import scraped_pods
 from canary.controller.settings import Settings
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
 from canary.controller.workload_informers import WorkloadInformers
@@ -42,11 +42,11 @@ from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLO
 from canary.kube.courier import Courier, Lane
 from canary.kube.secrets import read_secret
 from canary.kube.unreached import address
+from canary.metrics.address import normalise
 from canary.metrics.comparer import ComparerProvider
 from canary.metrics.credentials import Credentials
 from canary.metrics.hosts import Hosts
 from canary.metrics.port import Provider
-from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import AskedLater, Providers
 from canary.metrics.scrape import ScrapeProvider
 from canary.metrics.secrets import HOSTS, Content, Secrets
@@ -131,7 +131,7 @@ async def serve(
             provider,
             telemetry,
             clock,
-            sight=Sight(clock),
+            sights=Sights(clock, settings.namespaces),
             jobs=Jobs(kube, clock),
         )
         stack.push_async_callback(deps.close)
@@ -152,8 +152,8 @@ async def serve(
         else:
             telemetry.leading(True)
         manager = await stack.enter_async_context(Manager(deps, held=True))
-        lookout = Lookout(deps.sight, clock, settings.namespaces)
-        deps.sight.on_found(lambda: manager.wake(set(manager.reconciling)))
+        lookout = Lookout(deps.sights, clock, settings.namespaces)
+        deps.sights.on_found(lambda: manager.wake(set(manager.reconciling)))
         informers = Informers(kube, manager, settings.namespaces, lookout)
         survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
@@ -177,7 +177,7 @@ async def serve(
         log.info("controller of %s at %s; metrics and health at %s", where, address(kube.server), http.url)
         up, lists = asyncio.Event(), (survey.listed, resync.listed)
         stack.callback(gc.set_threshold, *garbage.USUAL)
-        garbage.spare()
+        garbage.start()
         begin = asyncio.create_task(_begin(manager, informers, lists, up, begun, ready, leadership))
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
@@ -212,9 +212,10 @@ def _courier(
         ROLLOUTS.path(place): Lane(
             watch_name(ROLLOUTS, place),
             pace=lookout.pace(place),
-            eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
+            eyes=lookout.eyes(watch_name(ROLLOUTS, place), place),
             on_list=resync.soon,
             on_page=partial(listed, manager),
+            one_of_several=len(namespaces) > 1,
         )
         for place in namespaces or (None,)
     }
@@ -356,15 +357,22 @@ def providers(settings: Settings, kube: Kube) -> Providers:
     """Whoever can be asked for numbers, by the source that asks them. Raises ConfigError."""
     hosts, shows = allowed_hosts(settings), credentials(settings)
     secrets = Secrets(partial(secret, kube), own_namespace(settings, kube))
+    home = normalise(settings.prometheus_url) if settings.prometheus_url else None
     return Providers(
         {
             Job: Jobs(kube, SystemClock()),
             Comparer: ComparerProvider(partial(replicas, kube)),
-            Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
+            Prometheus: AskedLater(partial(_prometheus, home, hosts, shows, secrets)),
             **dict.fromkeys((Scrape, Scraped), ScrapeProvider(partial(scraped_pods, kube), hosts)),
         },
         others=AskedLater(partial(_over_http, hosts, secrets)),
     )
+
+
+def _prometheus(home: str | None, hosts: Hosts, shows: Credentials | None, secrets: Secrets) -> Callable[[], Provider]:
+    from canary.metrics.prometheus import PrometheusProvider
+
+    return lambda: PrometheusProvider(home, hosts, credentials=shows, secrets=secrets)
 
 
 def _over_http(hosts: Hosts, secrets: Secrets) -> Callable[[], Provider]:

@@ -29,7 +29,7 @@ class RunState:
         self._deps = deps
         self._record = record
         self._epoch = deps.fence.epoch
-        self._unseen = deps.sight.total
+        self._unseen = deps.sights.of(key[0]).total
         self.uid = ""
         """Of the Rollout that all of this is about."""
         self.status: RolloutStatus | None = None
@@ -76,8 +76,8 @@ class RunState:
                 self.taken_over = taken
                 self._record.start_over()
             status = taken
-        status = delayed(status, deps.sight.total - self._unseen)
-        self._unseen = deps.sight.total
+        unseen = deps.sights.of(self._key[0]).total
+        status, self._unseen = delayed(status, unseen - self._unseen), unseen
         self.status = status
         return status
 

@@ -7,13 +7,47 @@ silent, and a hold that nobody watched has not been held. So whoever measures a 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from canary.controller.clock import Clock, SystemClock
 
 _KEPT = 64
 """Episodes whose bounds are remembered. Older ones are a sum: nothing reported now reaches back behind them."""
+
+
+class Sights:
+    """A Sight for each namespace that is watched by itself, else one for all: what is out of sight in one is that one's trouble."""
+
+    def __init__(self, clock: Clock | None = None, namespaces: Iterable[str] = ()) -> None:
+        self._all: dict[str | None, Sight] = {place: Sight(clock) for place in tuple(namespaces) or (None,)}
+
+    def of(self, namespace: str) -> Sight:
+        """What is seen of a namespace."""
+        return self._all[namespace] if namespace in self._all else next(iter(self._all.values()))
+
+    def lost(self, name: str, place: str | None, since: datetime | None = None) -> None:
+        """`name` is out of sight in a namespace, or with None wherever it is watched for."""
+        for sight in self._at(place):
+            sight.lost(name, since)
+
+    def found(self, name: str) -> None:
+        """`name` is in sight."""
+        for sight in self._all.values():
+            sight.found(name)
+
+    def slept(self, seconds: float) -> None:
+        """The process did not run for so long."""
+        for sight in self._all.values():
+            sight.slept(seconds)
+
+    def on_found(self, call: Callable[[], None]) -> None:
+        """Call when everything of some namespace is in sight again."""
+        for sight in self._all.values():
+            sight.on_found(call)
+
+    def _at(self, place: str | None) -> Iterable[Sight]:
+        return [self._all[place]] if place in self._all else self._all.values()
 
 
 class Sight:

@@ -60,10 +60,16 @@ class CopyPodSpec:
 
 @dataclass(frozen=True, slots=True)
 class RestorePodSpec:
-    """Put back the pod spec that a copy replaced, if what was copied is still there unchanged."""
+    """Put back the pod spec of revision `replaced`, if the workload still has exactly what was `copied` to it in a run.
+
+    It is taken from the record on the workload, or from what the workload's own history has kept.
+    """
 
     target: str
     kind: str
+    run: int
+    copied: str
+    replaced: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView, RuleView
+from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope
 from canary.decide.wrote import allowed, gone, of_this_run, written
 from canary.model.values import decimal_text
@@ -40,7 +41,7 @@ class Drift:
 
     def altered(self, scope: Scope) -> bool:
         """Whether that is what the API server made of our own write (admission does such), and nobody else's hand."""
-        return scope.facts.altered.get(self.route.key) == self.route.generation
+        return scope.altered(self.route)
 
     @property
     def admitted(self) -> str:
@@ -171,5 +172,6 @@ KINDS = (_compare, _compare_copies, _compare_added)
 """What somebody may have changed, what counts most first."""
 
 
-def _compared(scope: Scope, route: RouteView) -> dict[Comparison, Compared]:
+@asked_once_of
+def _compared(scope: Scope, route: RouteView) -> Mapping[Comparison, Compared]:
     return {kind: kind(scope, route) for kind in KINDS}

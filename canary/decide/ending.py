@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from canary.decide import reasons, scaling
-from canary.decide.actions import EmitEvent, RemoveFinalizer
+from canary.decide.actions import EmitEvent, RemoveFinalizer, RestorePodSpec
 from canary.decide.common import wake
-from canary.decide.copying import tidied_copy
+from canary.decide.copying import left_there, tidied_copy
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
 from canary.model.evolution import exchanged, none_failed, settled, told
@@ -25,12 +25,14 @@ def rolling_back(scope: Scope) -> Decision:
         names = ", ".join(action.key.label for action in pending)
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: writing {names}", wake(scope))
     if tidying and scope.facts.stable is not None:
-        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: restoring {scope.facts.stable.name}")
+        back = any(isinstance(action, RestorePodSpec) for action in tidying)
+        what = "restoring" if back else "taking the record of a copy off"
+        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: {what} {scope.facts.stable.name}")
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolled back: waiting for {waiting}", limit)
     late = f"; still not accepted: {waiting}" if waiting else ""
-    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"{why}{late}{_besides(scope)}")
+    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"{why}{late}{_besides(scope)}{left_there(scope)}")
 
 
 def _besides(scope: Scope) -> str:

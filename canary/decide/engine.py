@@ -20,7 +20,7 @@ from canary.decide.actions import (
 )
 from canary.decide.answering import compare_answers
 from canary.decide.comparing import applicable, compare
-from canary.decide.copying import copy_annotation, tidied_copy
+from canary.decide.copying import copy_annotation, seen, tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
@@ -34,7 +34,7 @@ from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
 from canary.model.check_status import CheckStatus
-from canary.model.evolution import given_traffic, lost
+from canary.model.evolution import given_traffic, lost, unreadable
 from canary.model.rollout import Promotion, RolloutSpec
 from canary.model.run_status import Outcome
 from canary.model.status import Phase, RolloutStatus
@@ -55,7 +55,7 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
         anything that spec, status and facts can say.
 
     """
-    scope = former.parted(recover(Scope(spec, status, facts)))
+    scope = former.parted(seen(recover(Scope(spec, status, facts))))
     if facts.deleting:
         return _warned(scope, _deleting(scope))
     scope = _measure(scope)
@@ -175,6 +175,11 @@ def _measure(scope: Scope) -> Scope:
                 case _:
                     state = reduce(partial(judge, check), found, before)
         states.append(state)
+    if scope.facts.unread:
+        # Of one that cannot be read what was counted stays: nobody makes a canary good by breaking the spec and mending it.
+        there = {state.name for state in states}
+        gone = (state for state in scope.status.checks if state.name not in there)
+        states += [unreadable(state, scope.facts.unread) for state in gone]
     return counted(scope.with_(*told, checks=tuple(states)))
 
 

@@ -16,6 +16,7 @@ from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.run_status import Outcome
 from canary.model.status import RolloutStatus
+from canary.model.workload_status import ScaleStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.preflight.findings import Finding
 from canary.routes.acceptance import Acceptance, Answer
@@ -250,10 +251,14 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    copying: bool = False
+    """That run is on record as one that copies to the stable workload."""
     step: int = 0
     """The step of that run; 0 before its first one."""
     share: float = 0
     """The canary's share of the pair that people can read, in percent."""
+    scale: ScaleStatus | None = None
+    """What was given of replicas, or is to be."""
 
     @classmethod
     def of(cls, status: RolloutStatus) -> Self:
@@ -262,8 +267,10 @@ class Recorded:
             run=status.run.number if status.run and status.active else 0,
             outcome=status.run.outcome if status.run else None,
             request=status.last_request.id if status.last_request else "",
+            copying=status.active and status.run is not None and status.run.copied is not None,
             step=status.step.index if status.step and status.active else 0,
             share=status.split.written,
+            scale=status.scale,
         )
 
 
@@ -308,6 +315,8 @@ class Facts:
     """
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
+    unseen_grants: str | None = ""
+    """That nobody can tell whether a namespace may be crossed, in words; None: as before, since lists are still coming in."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""
@@ -327,6 +336,10 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    uncopied: str = ""
+    """Why the last try to copy a pod spec failed, as long as it does."""
+    unrestored: Mapping[int, str] = field(default_factory=dict)
+    """By the number of a run: why what its copy replaced cannot be put back, since it is nowhere to be found."""
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
     """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE

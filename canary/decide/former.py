@@ -32,10 +32,17 @@ def parted(scope: Scope) -> Scope:
         return scope
     canary = scope.facts.canary or scope.facts.unseen_canary
     now = (canary.kind, canary.name) if canary is not None else None
+    again = next((each for each in former if (each.kind, each.name) == now and _may_be(each.kind)), None)
     former = tuple(each for each in former if (each.kind, each.name) != now and _may_be(each.kind))
-    if book is None or (canary is not None and book.is_of(canary.kind, canary.name)):
+    if book is not None and canary is not None and book.is_of(canary.kind, canary.name):
         return scope if former == scope.status.former_canaries else scope.with_(former_canaries=former)
-    return scope.with_(former_canaries=evolution.parted(former, book) if _may_be(book.kind) else former, scale=None)
+    if book is not None and _may_be(book.kind):
+        former = evolution.parted(former, book)
+    # What it was given before it was another's turn is still ours, and goes as what it is given from now on does.
+    book = evolution.scale_resumed(again) if again is not None else None
+    if (former, book) == (scope.status.former_canaries, scope.status.scale):
+        return scope
+    return scope.with_(former_canaries=former, scale=book)
 
 
 def _may_be(kind: str) -> bool:
@@ -117,7 +124,7 @@ def _goes(scope: Scope, each: FormerCanaryStatus, seen: FormerView) -> bool:
     scale = scope.spec.scale
     if scale is None or scale.after is not AfterRun.ZERO or scope.facts.swapped:
         return False
-    mine = seen.view.scaled or seen.view.replicas == each.given
+    mine = seen.view.scaled or seen.view.replicas in {each.given, each.giving}
     return seen.view.replicas > 0 and mine and not seen.used and not seen.scaling.autoscaler
 
 

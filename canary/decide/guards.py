@@ -126,7 +126,7 @@ def not_accepted(scope: Scope) -> Stop | None:
 
 def more_admitted(scope: Scope) -> Stop | None:
     """The API server keeps more for the canary than was written: no later write is known to end that, so all of it is taken back now."""
-    if not scope.facts.altered:
+    if not any(scope.altered(route) for route in scope.live_routes):
         return None
     drift = next((drift for drift in raised(scope) if drift.altered(scope)), None)
     if drift is None:

@@ -15,6 +15,7 @@ from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, pa
 from canary.decide.preflight import canary_taken
 from canary.decide.resting import begin
 from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Next, Place, Scope
+from canary.decide.starts import pending_abort
 from canary.decide.writes import fences, put_back
 from canary.model.evolution import ended, raised_in, unreached
 from canary.model.rollout import OnFailure
@@ -88,6 +89,8 @@ def restart(scope: Scope) -> Next | None:
     thing that a run writes takes it away, which may be all there is, so none begins and this one ends.
     """
     canary = scope.facts.canary
+    if pending_abort(scope.facts):
+        return None  # as soon as it has its id it ends this run, and not one that would begin here
     if canary is not None and canary.known and canary.revision != scope.run.revision:
         reason, why = (
             reasons.SUPERSEDED,

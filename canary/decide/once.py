@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
+U = TypeVar("U")
 
 if TYPE_CHECKING or sys.version_info >= (3, 12):
     once = cached_property
@@ -42,5 +43,22 @@ def asked_once(function: Callable[[S], T]) -> Callable[[S], T]:
             kept[name] = function(about)
         found: T = kept[name]
         return found
+
+    return answer
+
+
+def asked_once_of(function: Callable[[S, U], T]) -> Callable[[S, U], T]:
+    """The same of a question about something immutable and one thing in it. Whoever asks leaves the answer as it is."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def answer(about: S, thing: U) -> T:
+        kept: dict[int, tuple[U, T]] | None = about.__dict__.get(name)
+        if kept is None:
+            kept = about.__dict__[name] = {}
+        found = kept.get(id(thing))
+        if found is None:
+            found = kept[id(thing)] = thing, function(about, thing)  # kept along, so that nothing else gets its id
+        return found[1]
 
     return answer

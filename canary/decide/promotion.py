@@ -6,8 +6,9 @@ from canary.decide import reasons
 from canary.decide.actions import CopyPodSpec, EmitEvent
 from canary.decide.availability import noted, why_away
 from canary.decide.common import at, note_acceptance, wake
-from canary.decide.copying import copy_of_run, tidied_copy, untouched
+from canary.decide.copying import booked, tidied_copy
 from canary.decide.dividing import unwritable
+from canary.decide.drift import lowered
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
 from canary.decide.holds import LATE_ANYWHERE, why_stuck
@@ -15,9 +16,8 @@ from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Decision, Next, Place, Scope
-from canary.decide.sight import withheld
-from canary.decide.writes import raises, writing
-from canary.model.evolution import ended, unaccepted
+from canary.decide.writes import writing
+from canary.model.evolution import copying, ended, unaccepted
 from canary.model.rollout import Promotion
 from canary.model.run_status import Outcome
 from canary.model.status import Phase
@@ -34,6 +34,8 @@ def promoting(scope: Scope) -> Next:
     scope, contested = repair(note_acceptance(scope))
     if contested:
         return pause(scope, reasons.CONTESTED, contested)
+    if scope.spec.paused and not scope.facts.unread:
+        return pause(scope, reasons.PAUSED_BY_SPEC, "spec.paused is true (promoting)")
     if scope.run.unavailable_since is not None:
         scope, _ = writing(at(scope, Phase.PROGRESSING))
         reason, why = why_away(scope, "no weight")
@@ -59,29 +61,22 @@ def _copy(scope: Scope) -> Next:
         return scope.decide(
             reasons.AWAITING_STABLE, f"{gone} does not exist; create it or abort (promoting)", wake(scope)
         )
-    record = copy_of_run(scope)
-    if record is None or not untouched(stable, record):
-        if record is not None or scope.run.replaces not in {"", stable.revision}:
-            if stable.revision != scope.run.revision:
-                return _stable_changed(
-                    scope, stable, since="after it was copied" if record is not None else "during the run"
-                )
-        elif stable.revision != scope.run.revision:
-            scope = scope.with_(
-                CopyPodSpec(
-                    canary.name,
-                    stable.name,
-                    scope.run.revision,
-                    stable.revision,
-                    scope.facts.uid,
-                    scope.run.number,
-                    canary.kind,
-                    stable.kind,
-                )
-            )
-            message = f"copying the pod spec of {canary.name} to {stable.name} (promoting)"
-            return scope.decide(reasons.PROMOTING, message, wake(scope))
-    elif stable.revision != scope.run.revision:
+    book = booked(scope)
+    if stable.revision == scope.run.revision and (book is None or not book.kept):
+        pass  # it is what was to be copied, whoever put it there
+    elif book is None:
+        if scope.run.replaces not in {"", stable.revision}:
+            return _stable_changed(scope, stable, since="during the run")
+        return _about_to_copy(scope.with_(run=copying(scope.run, stable.kind, stable.name, stable.revision)))
+    elif not book.kept:
+        if stable.revision != book.replaced:
+            return _stable_changed(scope, stable, since="before anything was copied")
+        if not (scope.facts.recorded.copying and scope.facts.recorded.run == scope.run.number):
+            return _about_to_copy(scope)
+        return _copy_over(scope, canary, stable)
+    elif stable.revision != book.kept:
+        return _stable_changed(scope, stable, since="after it was copied")
+    elif book.kept != scope.run.revision:
         words = (
             f"the API server keeps another pod spec on {stable.name} than was copied (admission); it counts as copied"
         )
@@ -91,6 +86,28 @@ def _copy(scope: Scope) -> Next:
         reason = reasons.PODS_NOT_UPDATED if stable.stuck else reasons.AWAITING_STABLE
         return scope.decide(reason, message, wake(scope))
     return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
+
+
+def _about_to_copy(scope: Scope) -> Decision:
+    """That the run copies, and over what, is on record before the workload is written: whatever happens then, it is known whose it was."""
+    message = "putting on record what the copy is made over (promoting)"
+    return scope.decide(reasons.PROMOTING, message, wake(scope))
+
+
+def _copy_over(scope: Scope, canary: WorkloadView, stable: WorkloadView) -> Decision:
+    copy = CopyPodSpec(
+        canary.name,
+        stable.name,
+        scope.run.revision,
+        stable.revision,
+        scope.facts.uid,
+        scope.run.number,
+        canary.kind,
+        stable.kind,
+    )
+    why = f": {scope.facts.uncopied}" if scope.facts.uncopied else ""
+    message = f"copying the pod spec of {canary.name} to {stable.name} (promoting){why}"
+    return scope.with_(copy).decide(reasons.PROMOTING, message, wake(scope))
 
 
 def _stable_changed(scope: Scope, stable: WorkloadView, *, since: str) -> Decision:
@@ -161,20 +178,24 @@ def finishing(scope: Scope) -> Decision:
     """The run is won: the traffic goes back, and the outcome on record before the last of it."""
     # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
     forgetting = tidied_copy(scope)
+    scope, kept = _as_a_hand_left_it(scope)
     scope, pending = writing(scope.with_(*forgetting))
-    why = withheld(scope.facts)
-    if why and any(raises(scope, write) for write in pending):
-        # A Swap, whose canary has less by now than all: somebody has lowered it. It stays there until it is known what would get more.
-        message = f"{why}; {scope.found} on the canary waits for that (promoting)"
-        reason = reasons.INVALID if scope.facts.unread else reasons.REVISION_UNKNOWN
-        return scope.decide(reason, message, wake(scope))
     if pending:
-        return scope.decide(reasons.FINISHING, "returning traffic to stable (promoting)", wake(scope))
+        return scope.decide(reasons.FINISHING, f"returning traffic to stable{kept} (promoting)", wake(scope))
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
-        return scope.decide(reasons.FINISHING, f"waiting for {waiting} (promoting)", limit)
+        return scope.decide(reasons.FINISHING, f"waiting for {waiting}{kept} (promoting)", limit)
     stable = scope.facts.stable
     if forgetting and stable is not None:
         return scope.decide(reasons.FINISHING, f"forgetting the pod spec that {stable.name} ran before (promoting)")
     late = f"; still not accepted: {waiting}" if waiting else ""
-    return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}")
+    return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}{kept}")
+
+
+def _as_a_hand_left_it(scope: Scope) -> tuple[Scope, str]:
+    """Say of a Swap that is won where somebody has lowered the canary's share since: in words behind a semicolon. It is not raised again."""
+    drift = lowered(scope) if scope.run.swap else None
+    if drift is None:
+        return scope, ""
+    told = EmitEvent("Warning", reasons.LOWERED_BY_HAND, f"{drift.message}; the run is won, and leaves that", once=True)
+    return scope.with_(told), f"; {drift.message}"

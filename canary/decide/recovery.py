@@ -102,10 +102,22 @@ def decided_but_going_on(scope: Scope) -> Scope:
 
 
 def swapped_without_traffic(scope: Scope) -> Scope:
-    """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it."""
-    if scope.active and scope.run.swap and not all(route.full for route in scope.live_routes):
-        return scope.with_(run=won_without_swap(scope.run))
-    return scope
+    """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it.
+
+    Where some route still says so, others may say less: a hand has lowered what is on record there.
+    """
+    if not scope.active or not scope.run.swap:
+        return scope
+    less = [route for route in scope.live_routes if not route.full]
+    if not less or (len(less) < len(scope.live_routes) and all(_was_full(scope, route) for route in less)):
+        return scope
+    return scope.with_(run=won_without_swap(scope.run))
+
+
+def _was_full(scope: Scope, route: RouteView) -> bool:
+    """Whether the record says that the canary was given all of a route."""
+    remembered = scope.remembered(route)
+    return remembered is not None and all(remembered_share(remembered, rule.key) == 100 for rule in route.rules)
 
 
 def paused_for_nothing(scope: Scope) -> Scope:

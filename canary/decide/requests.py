@@ -16,9 +16,9 @@ from canary.decide.rising import would_rise
 from canary.decide.running import resume
 from canary.decide.scope import Decision, Goto, Next, Scope
 from canary.decide.sight import untold
-from canary.decide.starts import RETRY, START, refusal
+from canary.decide.starts import RETRY, START, refusal, starts_no_more, untried
 from canary.model.check_status import VerdictKind
-from canary.model.evolution import answered, approved, hurried
+from canary.model.evolution import answered, approved, hurried, set_aside
 from canary.model.requests import Request, Verb
 from canary.model.rollout import Promotion
 from canary.model.run_status import Outcome
@@ -104,7 +104,10 @@ def _done_before(scope: Scope, request: Request) -> Answer | None:
         case Verb.PROMOTE, Phase.PROMOTING if scope.run.outcome is Outcome.SUCCEEDED:
             return _done("returning traffic to stable")
         case Verb.ABORT, Phase.ROLLING_BACK if scope.run.reason == reasons.ABORTED:
-            return _done("rolling back")
+            if not (waiting := untried(scope)):
+                return _done("rolling back")
+            scope = scope.with_(revisions=set_aside(scope.status.revisions, waiting))
+            return _done(f"rolling back; {starts_no_more(waiting)}", scope.goto())
         case _:
             return None
 
@@ -204,13 +207,20 @@ def _resume(scope: Scope, request: Request) -> Answer:
 
 
 def _abort(scope: Scope, request: Request) -> Answer:
+    if _aborted_unstamped(scope):
+        return _done("rolling back")  # what is there by now may have come since
+    waiting = untried(scope)
+    if waiting:
+        # A run of it would be under way by now, and end by this, if we had been here when it came.
+        scope = scope.with_(revisions=set_aside(scope.status.revisions, waiting))
     match scope.status.phase:
         case Phase.PROGRESSING | Phase.PAUSED | Phase.PROMOTING if scope.run.outcome is None:
-            return _done("rolling back", fail(scope, Stop(reasons.ABORTED, _aborted(request))))
+            said = f"rolling back; {starts_no_more(waiting)}" if waiting else "rolling back"
+            return _done(said, fail(scope, Stop(reasons.ABORTED, _aborted(request))))
+        case _ if waiting:
+            return _done(starts_no_more(waiting), scope.goto())
         case Phase.PROMOTING:
             return _refused("the run has succeeded; only traffic is being returned")
-        case _ if _aborted_unstamped(scope):
-            return _done("rolling back")
         case Phase.ROLLING_BACK:
             return _refused("the run is rolling back already")
         case _:

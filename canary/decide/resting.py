@@ -22,7 +22,7 @@ from canary.decide.scope import (
     seen_revision,
     with_last_failed,
 )
-from canary.decide.starts import pending_abort
+from canary.decide.starts import pending_abort, starts_no_more
 from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
@@ -173,7 +173,7 @@ def _settle(scope: Scope) -> Scope:
         stable=seen_revision(stable, before.stable, scope.facts.unseen_stable),
     )
     as_stable = stable is not None and stable.known and there.canary == there.stable
-    needs_no_run = there.settled is None or as_stable or there.canary in failed_revisions(scope.status)
+    needs_no_run = there.settled is None or as_stable or there.canary in {there.aside, *failed_revisions(scope.status)}
     if canary is not None and canary.known and needs_no_run:
         there = settled(there, there.canary)
     scope = scope.with_(revisions=there)
@@ -278,7 +278,10 @@ def _rest(scope: Scope, message: str, reason: str) -> Decision:
 
 
 def _resting_words(scope: Scope, objecting: tuple[Objection, ...]) -> tuple[str, str]:
-    run = scope.status.run
+    run, there = scope.status.run, scope.facts.canary
+    if there is not None and there.known and there.revision == scope.status.revisions.aside and not objecting:
+        ended = f"{run.message}; " if run is not None and run.outcome is not None else ""
+        return f"{ended}{starts_no_more(there.revision)}", reasons.ABORTED
     if run is not None and run.outcome is not None:
         message, reason = run.message, run.reason
         canary = scope.facts.canary

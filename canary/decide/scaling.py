@@ -37,7 +37,12 @@ def prepared(scope: Scope, index: int) -> tuple[Scope, Hold | None]:
     if canary.ready >= need:
         return scope.with_(scale=evolution.large_enough(book)), None
     scope = scope.with_(scale=evolution.too_small(book, need, scope.now))
-    if _may_write(scope, book, need):
+    may_write = _may_write(scope, book, need)
+    if may_write and not _on_record(scope, canary, need):
+        # Whoever takes over after a crash has to know what may be ours: an API server does not always say so.
+        book = evolution.replicas_meant(evolution.too_small(book, need, scope.now), need)
+        scope = scope.with_(scale=book)
+    elif may_write:
         what = f"scaling {canary.name} from {canary.replicas} to {need} replicas for step {index}/{scope.step.total}"
         tell = EmitEvent(
             "Normal", reasons.CANARY_SCALED, f"run {scope.run.number}, {scope.step_text}: {what}", once=True
@@ -67,6 +72,12 @@ def _may_write(scope: Scope, book: ScaleStatus, need: int) -> bool:
     view = scope.facts.scaling
     free = view.known and not view.autoscaler
     return free and book.reached < need and first_hold(scope, (*EVERYWHERE, *OFF_RECORD)) is None
+
+
+def _on_record(scope: Scope, canary: WorkloadView, need: int) -> bool:
+    """Whether it is on record that the canary was given so many, or is about to be."""
+    book = scope.facts.recorded.scale
+    return book is not None and book.is_of(canary.kind, canary.name) and need in {book.given, book.giving}
 
 
 def _why(scope: Scope, canary: WorkloadView, book: ScaleStatus, need: int) -> tuple[str, str]:
@@ -122,10 +133,10 @@ def begun(scope: Scope) -> ScaleStatus | None:
     if scope.spec.scale is None or canary is None:
         return None
     replicas = stable.replicas if stable is not None and stable.exists else 0
-    if before is None or not scope.active or not before.is_of(canary.kind, canary.name):
+    if before is None or not before.is_of(canary.kind, canary.name):
         return evolution.scale_began(canary.kind, canary.name, replicas)
-    fresh = evolution.scale_began(canary.kind, canary.name, max(replicas, before.stable))
-    return evolution.replicas_given(fresh, before.given)
+    most = max(replicas, before.stable) if scope.active else replicas
+    return evolution.replicas_of_before(evolution.scale_began(canary.kind, canary.name, most), before)
 
 
 # -- after a run ----------------------------------------------------------------------------------------------------

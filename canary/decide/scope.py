@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 from typing import TypedDict, TypeVar, Unpack
 
+from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView, Unseen, WorkloadView
@@ -268,6 +271,13 @@ class Scope:
         remembered = self.remembered(route)
         return self.ours(route) or (self.active and remembered is not None and remembered.owned)
 
+    def altered(self, route: RouteView) -> bool:
+        """Whether what a route says now is what the API server made of a write of this run (admission does such), and no other hand's."""
+        if self.facts.altered.get(route.key) == route.generation:
+            return True
+        remembered = self.remembered(route)
+        return remembered is not None and self.owned(route) and remembered.altered == route.generation > 0
+
     def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
         before: Mapping[str, Weights] = route.intent.baseline if route.intent is not None else {}
@@ -352,7 +362,7 @@ class Scope:
     @once
     def has_traffic(self) -> bool:
         """Whether the routes give the canary any traffic now: of users, of those that opt in, or copied for this run."""
-        return self.written > 0 or self.copied > 0 or self.opted_in
+        return bool(self.written or self.copied) or self.opted_in
 
     @property
     def pending(self) -> str:
@@ -375,7 +385,10 @@ class Scope:
     @once
     def checks(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """Every check with what it said last."""
-        return tuple(_with_status(check, self.status.check(check.name)) for check in self.facts.checks)
+        found = (_with_status(check, self.status.check(check.name)) for check in self.facts.checks)
+        if self.facts.unread:
+            return tuple((_with_alpha(check, said), said) for check, said in found)
+        return tuple(found)
 
     @once
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
@@ -401,10 +414,23 @@ def _with_status(check: ResolvedCheck, said: CheckStatus | None) -> tuple[Resolv
     return check, said or unmeasured(check)
 
 
+def _with_alpha(check: ResolvedCheck, said: CheckStatus) -> ResolvedCheck:
+    """Of a comparison the alpha on record: which others share it cannot be read."""
+    if not isinstance(check.judge, Against | Answers) or said.evidence is None or not 0 < said.evidence.alpha < 1:
+        return check
+    return replace(check, judge=check.judge.given(Fraction(str(said.evidence.alpha)), check.judge.processes))
+
+
 def remembered_share(route: RouteStatus, rule: str) -> Fraction:
     """The share that the run gave a rule by what the status remembers, by its key; 0 where it remembers none."""
     share = route.shares.get(rule, route.share)
-    return Fraction(str(share)) if share is not None else Fraction(0)
+    return _exact(share) if share is not None else NOTHING
+
+
+@lru_cache(4096)
+def _exact(share: float) -> Fraction:
+    """A share as it is spelt, not as it is kept in binary. There are few, and each is read in every look."""
+    return Fraction(str(share))
 
 
 def _share(rule: RuleView) -> Fraction:

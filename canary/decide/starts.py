@@ -14,6 +14,7 @@ from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Scope, failed_revisions
 from canary.model.requests import Verb
+from canary.model.rollout import Trigger
 from canary.model.run_status import Outcome
 
 Rule = Callable[[Scope], str]
@@ -83,6 +84,27 @@ def pending_abort(facts: Facts) -> str:
     if request is None or request.id or request.known is not Verb.ABORT:
         return ""
     return f"the request {request.verb!r} is not answered yet, since its annotation cannot be changed"
+
+
+def untried(scope: Scope) -> str:
+    """The canary's revision, if a run of it would begin by itself, now or when what stands against that is gone; else empty."""
+    canary, stable, run = scope.facts.canary, scope.facts.stable, scope.status.run
+    if canary is None or not canary.known or scope.spec.trigger_mode is not Trigger.ON_REVISION:
+        return ""
+    if scope.active and run is not None and (run.swap or canary.revision == run.revision):
+        return ""
+    known = {
+        stable.revision if stable is not None else None,
+        scope.status.revisions.aside,
+        *failed_revisions(scope.status),
+    }
+    known |= set() if scope.active else {scope.status.revisions.settled}
+    return "" if canary.revision in known else canary.revision
+
+
+def starts_no_more(revision: str) -> str:
+    """What is said of one that an abort has met before it was tried."""
+    return f"revision {revision} does not start by itself; `canary start` begins a run of it"
 
 
 def copy_to_be_put_back(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import anew, at, note_acceptance, wake
 from canary.decide.dividing import unwritable
 from canary.decide.early import proved_good
-from canary.decide.holds import LATE, RISE, first_hold, held_by
+from canary.decide.holds import EVERYWHERE, LATE, RISE, Hold, first_hold, held_by
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Next, Place, Scope, replaced
 from canary.decide.writes import lessening, retracted, uncopied, writing
@@ -33,9 +33,9 @@ def step(scope: Scope) -> Next:
     if stuck:
         # No rule gets more before all can; what takes traffic away waits for none.
         scope = lessening(anew(scope))
-        return scope.decide(
-            reasons.ROUTE_UNWRITABLE, f"{stuck}; {scope.traffic_text} waits for that ({scope.step_text})", wake(scope)
-        )
+        words = f"{stuck}; {scope.traffic_text} waits for that ({scope.step_text})"
+        wider = first_hold(scope, EVERYWHERE) or Hold(reasons.ROUTE_UNWRITABLE, words)
+        return scope.decide(wider.reason, wider.message, wake(scope))
     late = too_late_to_rise(scope, LATE)
     if late is not None:
         return late

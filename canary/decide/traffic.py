@@ -31,6 +31,8 @@ from canary.model.route_status import TrafficStatus
 from canary.model.values import decimal_text
 from canary.routes.kinds import FORMS
 
+NOTHING_COUNTED = TrafficStatus()
+
 NOISE = 4
 """Standard deviations by which what is no traffic of the routes may be more than it was."""
 
@@ -38,6 +40,8 @@ NOISE = 4
 def counted(scope: Scope) -> Scope:
     """Fold what was counted into the status."""
     before, about = scope.status.traffic, _about(scope)
+    if not about and before == NOTHING_COUNTED and scope.status.split.observed is None:
+        return scope  # as at every run without spec.traffic
     if not about:
         after = TrafficStatus(background=before.background)
     elif before.about != about:
@@ -126,7 +130,8 @@ def _about(scope: Scope) -> str:
 
     Empty where nothing counts, while some gateway has not accepted it, or nobody can tell.
     """
-    counters, said = scope.facts.counters, said_now(scope)
+    counters = scope.facts.counters
+    said = said_now(scope) if counters is not None else None
     return "" if counters is None or said is None else digest([*said, counters.identity])
 
 

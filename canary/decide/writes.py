@@ -55,7 +55,10 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
-    """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
+    """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic stays with the canary.
+
+    A Swap is won when the canary has all traffic, so its end has nothing to raise: where there is less by then, a hand has taken it away.
+    """
     known, before = scope.remembered_mirrors(route), scope.baseline(route)
     plan = RoutePlan.back(
         route.pair,
@@ -65,15 +68,14 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         added=scope.added(route),
         swapped=swapped,
     )
-    # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
-    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing. Nor does a rule get more
-    # of which nobody can tell whether it is the run's.
+    # Where others have the traffic that was stable's, a Swap gives the canary no more either: what they have is not the run's to take.
+    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing.
     left = {
         rule.key: rule.weights
         for rule in route.rules
         if rule.given_away
         or (rule.idle and not before[rule.key].total)
-        or (swapped and (rule.replaced or (route.problem and rule.weights.share < 100)))
+        or (swapped and (rule.replaced or rule.weights.share < 100))
     }
     return _placed(route, replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan)
 
@@ -153,28 +155,11 @@ def raises(scope: Scope, write: WriteRoute) -> bool:
     return False
 
 
-def _last(scope: Scope, route: RouteView, plan: RoutePlan) -> RoutePlan:
-    """The last that a route is to say: a plan, but for weights that would give more where that is withheld.
-
-    Only the end of a Swap has such, where somebody has lowered the canary's share since: what they wrote stays.
-    """
-    if not withheld(scope.facts):
-        return plan
-    there = {rule.key: rule.weights for rule in route.rules}
-    entries = (
-        SetWeights(entry.rule, there[entry.rule])
-        if isinstance(entry, SetWeights) and entry.rule in there and entry.weights.share > there[entry.rule].share
-        else entry
-        for entry in plan.entries
-    )
-    return RoutePlan(plan.pair, tuple(entries))
-
-
 def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
         # Without our pair there are no weights to give back; the annotation is ours all the same.
-        WriteRoute(route.key, _last(scope, route, wanted(scope, route)), None)
+        WriteRoute(route.key, wanted(scope, route), None)
         for route in scope.facts.routes
         if route.exists and (route.intent is not None or route.unreadable)
     )
@@ -268,7 +253,7 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
         if not route.exists:
             continue
         # Once a Swap is won, stable is the other one.
-        plan = _last(scope, route, wanted(scope, route)) if won else way_back(scope, route)
+        plan = wanted(scope, route) if won else way_back(scope, route)
         if marked or (scope.owned(route) and _moved(route, plan)):
             yield WriteRoute(route.key, plan, None)
 

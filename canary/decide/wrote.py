@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from canary.decide.facts import RouteView
+from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope, remembered_share
 from canary.model.route_status import RouteStatus
 from canary.model.status import Phase
@@ -31,14 +33,17 @@ def told(scope: Scope, route: RouteView, intent: Intent) -> dict[str, Fraction]:
             recorded = remembered_share(remembered, key)
             ahead = intent.step > index and scope.facts.fresh
             if intent.step == index or ahead:
-                share = min(share, max(scope.shares_at(intent.step).of(key), scope.shares.of(key), recorded))
+                given = scope.shares_at(intent.step).of(key)
+                if share != given:
+                    share = min(share, max(given, scope.shares.of(key), recorded))
             else:
                 share = recorded
         shares[key] = share
     return shares
 
 
-def written(scope: Scope, route: RouteView) -> dict[str, Fraction]:
+@asked_once_of
+def written(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
     """The share that the run wrote to each rule last, by rule key."""
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
     # Where somebody took our annotation away, or put another one there, the status still says what we wrote; and so it does of a
@@ -54,7 +59,7 @@ def written(scope: Scope, route: RouteView) -> dict[str, Fraction]:
 def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     """The rules, by key, that have the run's share at its present step.
 
-    One that has come since that was written has what its owner wrote, and joins with the next step: what the run has shown is of
+    One that has come since that was written has what its owner wrote, and joins with the next step, or the promotion: what the run has shown is of
     the others (docs/decisions/0077). One that has more than the step gives is put to that, and so has joined. Where all others are
     gone, all have joined: else the run would be nowhere; and where nobody can tell which are the run's, all stay on record.
     """
@@ -62,7 +67,7 @@ def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
     if scope.run.outcome is not None or route.problem or (intent is None and remembered is None):
         return there
-    if intent is not None and intent.step != scope.step.index:
+    if scope.status.phase is Phase.PROMOTING or (intent is not None and intent.step != scope.step.index):
         return there
     noted = {*remembered.rules, *remembered.baseline} if remembered is not None else set()
     said = {*intent.rules, *intent.baseline} if intent is not None else set()
@@ -78,9 +83,11 @@ def gone(scope: Scope, route: RouteView) -> Fraction | None:
     return max(shares.values(), default=None)
 
 
-def allowed(scope: Scope, route: RouteView) -> dict[str, Fraction]:
+def allowed(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
     """The most that the canary may have of each of these rules: less where a hand has lowered it in this pause."""
     low = lowered_to(scope, route)
+    if not low:
+        return written(scope, route)
     return {key: min(share, low.get(key, share)) for key, share in written(scope, route).items()}
 
 

@@ -1,7 +1,7 @@
 """Where the API server is and who we are: arguments, a service account, or a kubeconfig.
 
-The heavy lifting (merging kubeconfigs, exec plugins, OIDC, rotating tokens) is done by `kubernetes.aio.config`; this
-module chooses the source, names it in errors, and keeps credentials fresh.
+The heavy lifting of kubeconfigs (merging them, exec plugins, OIDC) is done by `kubernetes.aio.config`, which is imported for them alone;
+this module chooses the source, names it in errors, and keeps credentials fresh.
 """
 
 from __future__ import annotations
@@ -9,13 +9,16 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from canary.errors import ConfigError
+from canary.errors import ConfigError, Unavailable
+from canary.kube.access import AUTHORIZATION, Access, ServiceAccount
 from canary.kube.unreached import address
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -23,17 +26,27 @@ SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 @dataclass(slots=True)
 class Connection:
-    """A `kubernetes.aio` Configuration plus what it cannot hold. `refresh()` fetches credentials anew."""
+    """Access to an API server, and what is known of who we are. `refresh()` fetches credentials anew, `renew()` those that are too old.
 
-    configuration: Any
+    Both raise Unavailable when there are none to be had.
+    """
+
+    configuration: Access
     namespace: str = "default"
     user: str = ""
     source: str = ""
     refresh: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+    renew: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
     @property
     def server(self) -> str:
-        return str(self.configuration.host)
+        return self.configuration.host
+
+    async def authorization(self) -> str | None:
+        """What a request carries as `Authorization`. Raises Unavailable."""
+        if self.renew is not None:
+            await self.renew()
+        return self.configuration.api_key.get(AUTHORIZATION)
 
 
 async def load(
@@ -63,9 +76,8 @@ async def load(
     if ca_file:
         connection.configuration.ssl_ca_cert = _existing(ca_file)
     if token:
-        connection.configuration.api_key["BearerToken"] = f"Bearer {token}"
-        connection.configuration.refresh_api_key_hook = None
-        connection.refresh = None
+        connection.configuration.api_key[AUTHORIZATION] = f"Bearer {token}"
+        connection.refresh = connection.renew = None
         connection.user = _subject(token)
     if not connection.server.startswith(("http://", "https://")):
         raise ConfigError(f"the server's address (by {connection.source}) is no http:// or https:// address")
@@ -78,44 +90,43 @@ async def load(
 
 
 def _direct(server: str) -> Connection:
-    from kubernetes.aio.client.configuration import Configuration
-
-    return Connection(Configuration(host=server.rstrip("/")), source="the given server")
+    return Connection(Access(server.rstrip("/")), source="the given server")
 
 
 def _in_cluster(folder: Path, environ: Mapping[str, str]) -> Connection:
-    from kubernetes.aio.client.configuration import Configuration
-    from kubernetes.aio.config import ConfigException
-    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+    account = ServiceAccount(folder, environ)
+    access = Access(account.host, ssl_ca_cert=account.authorities, api_key={AUTHORIZATION: f"Bearer {account.token()}"})
 
-    configuration = Configuration()
-    loader = InClusterConfigLoader(str(folder / "token"), str(folder / "ca.crt"), environ=environ)
-    try:
-        loader.load_and_set(configuration)
-    except (ConfigException, OSError) as error:
-        raise ConfigError(f"the service account in {folder} cannot be used: {error}") from error
-    namespace = folder / "namespace"
-
-    async def refresh() -> None:
-        # The loader's own hook re-reads the file once a minute; a 401 must not wait for that minute to pass.
-        loader.load_and_set(configuration)
+    async def read(*, now: bool) -> None:
+        with _needed(OSError, ValueError):
+            access.api_key[AUTHORIZATION] = f"Bearer {account.token(now=now)}"
 
     return Connection(
-        configuration,
-        namespace=namespace.read_text().strip() if namespace.is_file() else "default",
-        user=_subject(str(loader.token).partition(" ")[2]),
+        access,
+        namespace=account.namespace,
+        user=_subject(account.token()),
         source="the service account",
-        refresh=refresh,
+        refresh=partial(read, now=True),  # a 401 must not wait for a minute to pass
+        renew=partial(read, now=False),
     )
+
+
+@contextmanager
+def _needed(*errors: type[Exception]) -> Iterator[None]:
+    """Credentials that cannot be had are an answer that does not come, which may be another one later."""
+    try:
+        yield
+    except errors as error:
+        raise Unavailable(f"no credentials: {error}", reason="NoCredentials") from error
 
 
 async def _from_kubeconfig(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]) -> Connection:
     import yaml
-    from kubernetes.aio.client.configuration import Configuration
     from kubernetes.aio.config import ConfigException, load_kube_config
+    from kubernetes.aio.config.kube_config import _is_expired
 
     paths = _kubeconfigs(kubeconfig, environ)
-    configuration = Configuration()
+    configuration = Access()
     try:
         # Never written back: a controller or a CLI that edits its user's kubeconfig would be a surprise.
         loader = await load_kube_config(paths, context, configuration, persist_config=False)
@@ -128,21 +139,21 @@ async def _from_kubeconfig(kubeconfig: str | None, context: str | None, environ:
 
     async def refresh() -> None:
         loader.__dict__.pop("exec_plugin_expiry", None)  # else the loader returns the credentials it already has
-        await loader.load_and_set(configuration)
-
-    async def before_request(_: Any) -> None:
-        from kubernetes.aio.config.kube_config import _is_expired
-
-        if "exec_plugin_expiry" in loader.__dict__ and _is_expired(loader.exec_plugin_expiry):
+        with _needed(ConfigException):
             await loader.load_and_set(configuration)
 
-    configuration.refresh_api_key_hook = before_request
+    async def renew() -> None:
+        if "exec_plugin_expiry" in loader.__dict__ and _is_expired(loader.exec_plugin_expiry):
+            with _needed(ConfigException):
+                await loader.load_and_set(configuration)
+
     return Connection(
         configuration,
         namespace=chosen.get("namespace") or "default",
         user=chosen.get("user") or "",
         source=f"the kubeconfig {paths}",
         refresh=refresh,
+        renew=renew,
     )
 
 
@@ -196,10 +207,10 @@ def _existing(ca_file: str) -> str:
     return ca_file
 
 
-def _require_exec_result(loader: Any, configuration: Any, paths: str) -> None:
+def _require_exec_result(loader: Any, configuration: Access, paths: str) -> None:
     """The loader only logs a failing exec plugin; going on without credentials would end in a puzzling 401."""
     user = getattr(loader, "_user", None)
-    if user is None or "exec" not in user or configuration.api_key.get("BearerToken") or configuration.cert_file:
+    if user is None or "exec" not in user or configuration.api_key.get(AUTHORIZATION) or configuration.cert_file:
         return
     raise ConfigError(f"the credential plugin {user['exec']['command']!r} of {paths} gave no credentials")
 

@@ -37,7 +37,8 @@ class Lane:
     `pace` and `eyes` as in `follow`. `on_list` is called when it was listed, except for the first time: what was deleted
     in between has no event. `on_page` takes the items of each page of a list, and the library gets the page without them: it
     watches from there on, and what it does for an object it does for those that change. What is `needed` is tried for ever
-    once it was there; else the library is told of a refusal.
+    once it was there, and from the start where it is `one_of_several`, such as a namespace that may not be listed beside others that
+    may, of which the library would let go together; else the library is told of a refusal.
     """
 
     def __init__(
@@ -49,10 +50,12 @@ class Lane:
         on_list: Callable[[], None] = lambda: None,
         on_page: OnPage | None = None,
         needed: bool = True,
+        one_of_several: bool = False,
     ) -> None:
         self.pace = pace or WatchPace()
         self.outage = Outage(what, eyes)
         self.needed = needed
+        self.one_of_several = one_of_several
         self.on_list = on_list
         self.on_page = on_page
         self.known = False
@@ -243,7 +246,8 @@ class Courier:
         if response.status < 400:
             return None
         error = from_response(response.status, await response.read(), response.headers)
-        again = error.retryable or response.status in {401, 410} or (lane.known and lane.needed)
+        shut = response.status == 403 and lane.one_of_several
+        again = error.retryable or response.status in {401, 410} or shut or (lane.known and lane.needed)
         return error if again else None
 
 

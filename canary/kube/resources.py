@@ -89,6 +89,14 @@ STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
 DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
 WORKLOADS: dict[str, Resource] = {workload.kind: workload for workload in (DEPLOYMENTS, STATEFULSETS, DAEMONSETS)}
 """Every kind of workload that can be written, by kind."""
+REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet")
+CONTROLLERREVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision")
+HISTORIES: dict[str, Resource] = {
+    DEPLOYMENTS.kind: REPLICASETS,
+    STATEFULSETS.kind: CONTROLLERREVISIONS,
+    DAEMONSETS.kind: CONTROLLERREVISIONS,
+}
+"""What keeps the pod templates that a workload had before, by its kind."""
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 SCALEDOBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")

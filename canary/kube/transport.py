@@ -1,6 +1,6 @@
-"""One HTTP request to the API server, with `kubernetes.aio` for TLS, proxies and credentials.
+"""One HTTP request to the API server: TLS, proxies, credentials.
 
-Importing this module costs about 0.6 s; `KubeClient.connect` does it, nothing else should.
+Importing this module brings aiohttp; `KubeClient.connect` does it, nothing else should.
 """
 
 from __future__ import annotations
@@ -14,17 +14,15 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from kubernetes.aio.client.api_client import ApiClient
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config import ConfigException
 from pydantic_core import from_json
 
 from canary.elapsed import elapsed
 from canary.errors import Unavailable
+from canary.kube.access import AUTHORIZATION
 from canary.kube.body import encode
 from canary.kube.connection import Connection
 from canary.kube.pace import Silent, Vigil
@@ -97,8 +95,8 @@ class Transport:
         self.on_request = on_request
         configuration = connection.configuration
         configuration.proxy = configuration.proxy or _proxy_of_the_environment(connection.server)
-        self._client = ApiClient(configuration)
-        self._client.user_agent = user_agent
+        self._tls = configuration.tls()
+        self._user_agent = user_agent
         self._certificate = self._current_certificate()
         self._requests = Pool(partial(self._session, connections), connections)
         self._spare = Pool(partial(self._session, 0))
@@ -272,8 +270,6 @@ class Transport:
                 code = 0
                 words = f"no connection to {address(self.connection.server)}: {broken(error)}"
                 raise Unavailable(words, reason="Unreachable") from error
-            except ConfigException as error:
-                raise Unavailable(f"no credentials: {error}", reason="NoCredentials") from error
             finally:
                 self.writing -= moves
                 if moves and not 0 < code < 500:
@@ -283,23 +279,24 @@ class Transport:
 
     async def _prepare(self, request: Request) -> _Prepared:
         """Method, URL and headers, with the credentials of now."""
-        method, url, headers, _, _ = await self._client.param_serialize(
-            request.method,
-            request.path,
-            query_params=list(request.query.items()),
-            header_params={"Accept": "application/json", "Content-Type": request.content_type},
-            auth_settings=["BearerToken"],
-        )
+        authorization = await self.connection.authorization()
         self._use_new_certificate()
-        return method, url, headers
+        url = self.connection.server + request.path
+        if request.query:
+            url += "?" + "&".join(f"{name}={quote(str(value))}" for name, value in request.query.items())
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": request.content_type,
+            "User-Agent": self._user_agent,
+        }
+        if authorization:
+            headers["Authorization"] = authorization
+        return request.method, url, headers
 
     async def _send(
         self, session: aiohttp.ClientSession, request: Request, prepared: _Prepared, limits: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         method, url, headers = prepared
-        rest = self._client.rest_client
-        # The body goes around the library: it would walk and copy the whole document to look for model classes, and
-        # write JSON in another spelling than the server's (see `encode`).
         return await session.request(
             method,
             url,
@@ -307,7 +304,7 @@ class Transport:
             data=None if request.body is None else encode(request.body),
             timeout=limits,
             server_hostname=self.connection.configuration.tls_server_name or None,
-            **({"proxy": rest.proxy, "proxy_headers": rest.proxy_headers} if rest.proxy else {}),
+            proxy=self.connection.configuration.proxy,
         )
 
     def _session(self, limit: int) -> aiohttp.ClientSession:
@@ -315,9 +312,7 @@ class Transport:
         # aiohttp would look up proxies and ~/.netrc anew for every request, in a thread each, which costs more than the
         # request itself. Proxies are looked up once; a ~/.netrc has no business here, next to a bearer token.
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=limit, ssl=self._client.rest_client.ssl_context, socket_factory=kept_alive
-            ),
+            connector=aiohttp.TCPConnector(limit=limit, ssl=self._tls, socket_factory=kept_alive),
             trust_env=False,
             read_bufsize=2**21,
         )
@@ -331,7 +326,7 @@ class Transport:
         return self._credentials() != before
 
     def _credentials(self) -> tuple[object, ...]:
-        return (self.connection.configuration.api_key.get("BearerToken"), *self._current_certificate())
+        return (self.connection.configuration.api_key.get(AUTHORIZATION), *self._current_certificate())
 
     def _current_certificate(self) -> tuple[object, object]:
         return (self.connection.configuration.cert_file, self.connection.configuration.key_file)
@@ -340,7 +335,7 @@ class Transport:
         """A TLS context is bound to its certificate; running watches keep the old one until they end."""
         if self._current_certificate() == self._certificate:
             return
-        self._client.rest_client = RESTClientObject(self.connection.configuration)
+        self._tls = self.connection.configuration.tls()
         self._certificate = self._current_certificate()
         self._requests.renew()
         self._spare.renew()
@@ -370,7 +365,7 @@ class Transport:
             self.on_request(request.verb, request.resource, code, time.perf_counter() - started)
 
     async def close(self) -> None:
-        await asyncio.gather(self._client.close(), self._requests.close(), self._spare.close(), self._streams.close())
+        await asyncio.gather(self._requests.close(), self._spare.close(), self._streams.close())
 
 
 def broken(error: BaseException) -> str:

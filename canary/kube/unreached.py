@@ -24,7 +24,12 @@ def address(server: str) -> str:
 
 def why(error: BaseException) -> str:
     """What an error of a connection comes down to, e.g. `connection refused`."""
-    inner = [error, *(getattr(error, name, None) for name in ("certificate_error", "os_error", "__cause__"))]
+    # What aiohttp raises for a certificate is by its class an error of ssl as well, and has none of its words.
+    inner = [
+        getattr(error, "certificate_error", None),
+        error,
+        *(getattr(error, name, None) for name in ("os_error", "__cause__")),
+    ]
     for found in inner:
         match found:
             case ssl.SSLCertVerificationError():

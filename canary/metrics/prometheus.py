@@ -33,6 +33,7 @@ from canary.metrics.asking import (
 )
 from canary.metrics.connecting import PeerRefused
 from canary.metrics.credentials import Shown, Shows, withheld
+from canary.metrics.freshness import Freshness
 from canary.metrics.hosts import Hosts
 from canary.metrics.kept import MOST, KeptByAddress
 from canary.metrics.native import NoHistogram, native, weight
@@ -45,6 +46,7 @@ from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
 
 __all__ = ["PROMETHEUS_READ", "PrometheusApiClientException", "PrometheusConnect", "PrometheusProvider", "root_cause"]
 
+_END_OF_TIME = 253402300800.0  # the year 10000, in seconds
 _LONGEST_ERROR = 500  # characters of a server's words that are passed on
 
 
@@ -152,6 +154,7 @@ class _Backend:
         self._session = BoundedSession(pool_size=workers, max_bytes=max_bytes, clock=clock, hosts=hosts)
         self._trusted: ssl.SSLContext | None = None
         self._showing = threading.Lock()
+        self._fresh = Freshness(clock)
         self._connect = PrometheusConnect(address, session=self._session)
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="prometheus")
         self.queue = Queue(address, workers, self._send, what="queries", places="workers", clock=clock)
@@ -257,38 +260,65 @@ class _Backend:
     def _measured(self, result: Any, query: Query, now: datetime) -> Measurement:
         _, body = self._session.answered() or (0, {})
         kind = (body.get("data") or {}).get("resultType")
-        if query.counters and body.get("warnings"):
+        if body.get("status") != "success":
+            words = self._spoken(body.get("error") or "it says no status of success")
+            return Malformed(
+                now, "UnexpectedResult", f"{self._address} answered 200, and no result: {words}", query.text
+            )
+        if body.get("warnings"):
             # What a store did not tell would look as if nothing had failed, and as all of its history when it comes back.
             words = self._spoken(body["warnings"])
-            return Malformed(now, "PartialAnswer", f"the server warns, so counters may be missing: {words}", query.text)
+            return Malformed(now, "PartialAnswer", f"the server warns, so a part may be missing: {words}", query.text)
         try:
             if kind == "vector":
                 with in_turn(sum(map(weight, result)) > LARGE_SERIES):
                     series = [_series(one) for one in result]
-                    return measurement(series, query, now, _instant(result[0]) if result else 0.0)
-            if kind == "scalar":
-                return measurement([({}, float(result[1]))], query, now, float(result[0]))
+                    moment = _instant(result[0]) if result else None
+            elif kind == "scalar":
+                series, moment = [({}, _number(result[1]))], _time(result[0])
+            else:
+                message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
+                return Malformed(now, "UnexpectedResult", message, query.text)
         except NoHistogram as error:
             message = f"the query returned a native histogram that {error}"
             return Malformed(now, "UnexpectedResult", message, query.text)
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):  # an integer of 400 digits
             message = "the query returned series without a plain number"
             return Malformed(now, "UnexpectedResult", message, query.text)
-        message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
-        return Malformed(now, "UnexpectedResult", message, query.text)
+        if moment is not None and (
+            stale := self._fresh.stale(query.text, moment, self._session.dated(), query.instant)
+        ):
+            message = f"the answer is no news ({stale}): something before {self._address} answers from a cache"
+            return Malformed(now, "StaleAnswer", message, query.text)
+        return measurement(series, query, now, moment or 0.0)
 
 
 def _series(one: Any) -> Series:
     """Raises NoHistogram; KeyError, TypeError, ValueError, IndexError, OverflowError: it has neither a number nor a histogram."""
     if "histogram" not in one:
-        return one["metric"], float(one["value"][1])
+        return one["metric"], _number(one["value"][1])
     if "value" in one:
         raise NoHistogram("is a number, too")
     return one["metric"], native(one["histogram"][1])
 
 
 def _instant(one: Any) -> float:
-    return float(one["histogram" if "histogram" in one else "value"][0])
+    return _time(one["histogram" if "histogram" in one else "value"][0])
+
+
+def _number(value: Any) -> float:
+    """A value as Prometheus writes it, in a string. Raises ValueError for what only Python takes for one, True and 1_0 among them; TypeError."""
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _time(value: Any) -> float:
+    """The moment that an answer is of, in seconds. Raises ValueError: it is of none."""
+    moment = _number(value)
+    if not 0 <= moment < _END_OF_TIME:
+        raise ValueError(f"{value!r} is no time")
+    return moment
 
 
 def root_cause(error: BaseException) -> str:

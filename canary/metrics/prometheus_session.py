@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -18,6 +19,7 @@ import requests
 from canary.metrics.connecting import GuardedAdapter
 from canary.metrics.hosts import Hosts
 from canary.metrics.parsing import MAX_PARTS, AnswerTooLarge, parsed
+from canary.metrics.server_time import date_of
 
 _CHUNK = 64 * 1024
 
@@ -68,6 +70,10 @@ class BoundedSession(requests.Session):
         answer: tuple[int, dict[str, Any]] | None = self._thread.answer
         return answer
 
+    def dated(self) -> datetime | None:
+        """The Date of this thread's last answer, as far as it has one that can be read."""
+        return date_of({"date": self._thread.date or ""})
+
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override] # passes all on
         """As `requests.Session.request`, within the bounds."""
         deadline: float = self._thread.deadline
@@ -84,6 +90,7 @@ class BoundedSession(requests.Session):
         response._content_consumed = True  # noqa: SLF001 - so that the connection is kept, not closed
         response.close()
         body = parsed(response.content, self.max_parts)
+        self._thread.date = response.headers.get("Date")
         self._thread.answer = response.status_code, body if isinstance(body, dict) else {}
         response.json = lambda **_: body  # type: ignore[method-assign] # once is enough
         return response

@@ -16,7 +16,16 @@ from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
-from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.run_status import (
+    CopyStatus,
+    GateAnswer,
+    GateStatus,
+    Outcome,
+    PauseStatus,
+    RunStatus,
+    StepStatus,
+    TermsStatus,
+)
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import RequestOutcome, RequestStatus
 from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
@@ -32,9 +41,10 @@ M = TypeVar("M", bound=ApiModel)
 
 def _evolved(value: M, /, **changes: Any) -> M:
     """The same value with some fields changed, validated. Raises ValidationError: what is changed here is bounded before."""
-    if all(getattr(value, name) == new for name, new in changes.items()):
-        return value
-    return type(value)(**{**value.__dict__, **changes})
+    for name, new in changes.items():
+        if getattr(value, name) != new:
+            return type(value)(**{**value.__dict__, **changes})
+    return value
 
 
 def _later(at: datetime | None, by: timedelta) -> datetime | None:
@@ -47,8 +57,13 @@ def _later(at: datetime | None, by: timedelta) -> datetime | None:
 def ended(
     run: RunStatus, outcome: Outcome, reason: str, message: str, at: datetime, *, swap: bool = False
 ) -> RunStatus:
-    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is."""
-    return _evolved(run, outcome=outcome, reason=reason[:64], message=message[:MOST_SAID], ended_at=at, swap=swap)
+    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is.
+
+    Once it is won, what it has copied is stable's own.
+    """
+    copied = None if outcome is Outcome.SUCCEEDED else run.copied
+    said = {"reason": reason[:64], "message": message[:MOST_SAID]}
+    return _evolved(run, outcome=outcome, **said, ended_at=at, swap=swap, copied=copied)
 
 
 def reckoned_anew(run: RunStatus, revision: str) -> RunStatus:
@@ -68,7 +83,7 @@ def told(run: RunStatus, message: str) -> RunStatus:
 
 def won_without_swap(run: RunStatus) -> RunStatus:
     """It has not been won by Swap after all."""
-    return _evolved(run, swap=False)
+    return _evolved(run, swap=False, message="the canary had not all traffic any more, so the two keep their roles")
 
 
 def given_traffic(run: RunStatus, since: datetime) -> RunStatus:
@@ -96,9 +111,34 @@ def unseen(run: RunStatus, by: timedelta) -> RunStatus:
     return _evolved(run, unavailable_since=_later(run.unavailable_since, by))
 
 
+def on_terms(run: RunStatus, terms: TermsStatus) -> RunStatus:
+    """What is declared besides its plan."""
+    return _evolved(run, terms=terms)
+
+
 def replacing(run: RunStatus, revision: str) -> RunStatus:
-    """A Copy of it may replace this revision of the stable workload."""
-    return _evolved(run, replaces=revision)
+    """A Copy of it may replace this revision of the stable workload, from now on: what was copied before counts no more."""
+    return _evolved(run, replaces=revision, copied=None)
+
+
+def copying(run: RunStatus, kind: str, workload: str, replaced: str, *, kept: str = "") -> RunStatus:
+    """It is about to copy over a workload that has the revision `replaced`; or has, and `kept` is what the workload has since."""
+    return _evolved(run, copied=CopyStatus(kind=kind, workload=workload, replaced=replaced, kept=kept))
+
+
+def copy_kept(run: RunStatus, revision: str) -> RunStatus:
+    """It has copied, and this is the revision that the workload has since."""
+    return run if run.copied is None else _evolved(run, copied=_evolved(run.copied, kept=revision))
+
+
+def copy_lost(run: RunStatus) -> RunStatus:
+    """What its Copy replaced is nowhere to be found."""
+    return run if run.copied is None else _evolved(run, copied=_evolved(run.copied, lost=True))
+
+
+def copy_over(run: RunStatus) -> RunStatus:
+    """What it has copied stands nowhere any more."""
+    return _evolved(run, copied=None)
 
 
 # -- the step -------------------------------------------------------------------------------------------------------
@@ -229,6 +269,18 @@ def lost(check: CheckStatus, reason: str, message: str, at: datetime) -> CheckSt
     )
 
 
+def unreadable(check: CheckStatus, message: str) -> CheckStatus:
+    """What it asks is declared in a spec that nobody can read: it is Unknown. What was counted stays; its holdLimit begins when it can be read."""
+    return _evolved(
+        check,
+        verdict=VerdictKind.UNKNOWN,
+        reason="CheckUnreadable",
+        message=message[:MOST_SAID],
+        value=None,
+        unknown_since=None,
+    )
+
+
 def excused(check: CheckStatus, by: timedelta) -> CheckStatus:
     """Nobody could be asked, or nothing be seen, for so long: its holdLimit does not run meanwhile."""
     return _evolved(check, unknown_since=_later(check.unknown_since, by))
@@ -271,6 +323,7 @@ def route_seen(
     share: float | None,
     shares: Mapping[str, float],
     lowered: Mapping[str, float],
+    altered: int,
     owned: bool,
     pair: str,
     baseline: Mapping[str, str],
@@ -287,6 +340,7 @@ def route_seen(
         share=share,
         shares=dict(shares),
         lowered=dict(lowered),
+        altered=altered,
         owned=owned,
         pair=pair,
         baseline=dict(baseline),
@@ -339,8 +393,13 @@ def failed(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
 
 
 def tried(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
-    """A run of a revision begins: whether it fails is seen anew."""
-    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision))
+    """A run of a revision begins: whether it fails is seen anew, and nothing is set aside any more."""
+    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision), aside=None)
+
+
+def set_aside(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
+    """An abort was about a revision that was not tried yet: no run of it begins by itself."""
+    return _evolved(revisions, aside=revision)
 
 
 def none_failed(revisions: RevisionsStatus) -> RevisionsStatus:
@@ -354,6 +413,7 @@ def called_otherwise(revisions: RevisionsStatus, revision: str, now: str) -> Rev
     return _evolved(
         revisions,
         settled=now if revisions.settled == revision else revisions.settled,
+        aside=now if revisions.aside == revision else revisions.aside,
         failed=tuple(dict.fromkeys(renamed)),
     )
 
@@ -393,6 +453,16 @@ def replicas_seen(scale: ScaleStatus, *, stable: int, canary: int) -> ScaleStatu
     return scale if most == (scale.stable, scale.reached) else _evolved(scale, stable=most[0], reached=most[1])
 
 
+def replicas_meant(scale: ScaleStatus, replicas: int) -> ScaleStatus:
+    """The canary is to be given so many, once that is on record."""
+    return _evolved(scale, giving=replicas)
+
+
+def replicas_of_before(scale: ScaleStatus, before: ScaleStatus | FormerCanaryStatus) -> ScaleStatus:
+    """The same workload was given replicas before these books began: they are still ours."""
+    return _evolved(scale, given=before.given, giving=before.giving)
+
+
 def replicas_given(scale: ScaleStatus, replicas: int) -> ScaleStatus:
     """The canary is given so many."""
     return _evolved(scale, given=replicas)
@@ -426,10 +496,21 @@ def drained(scale: ScaleStatus, since: datetime | None) -> ScaleStatus:
 def parted(former: tuple[FormerCanaryStatus, ...], scale: ScaleStatus) -> tuple[FormerCanaryStatus, ...]:
     """The workload of these books is the canary no more. One of which no kind is on record is a Deployment: an earlier version knew no other."""
     fresh = FormerCanaryStatus(
-        kind=scale.kind or DEPLOYMENT, name=scale.workload, given=scale.given, drained_since=scale.drained_since
+        kind=scale.kind or DEPLOYMENT,
+        name=scale.workload,
+        given=scale.given,
+        giving=scale.giving,
+        drained_since=scale.drained_since,
     )
     others = tuple(each for each in former if (each.kind, each.name) != (fresh.kind, fresh.name))
     return (*others, fresh)[-MOST_FORMER:]
+
+
+def scale_resumed(former: FormerCanaryStatus) -> ScaleStatus:
+    """A workload that was the canary before is it again: what it was given is what it has been given so far."""
+    return replicas_of_before(
+        _evolved(scale_began(former.kind, former.name, 0), drained_since=former.drained_since), former
+    )
 
 
 def former_drained(former: FormerCanaryStatus, since: datetime | None) -> FormerCanaryStatus:

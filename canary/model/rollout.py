@@ -510,7 +510,8 @@ class RolloutSpec(ApiModel):
 
     def shares_at(self, index: int) -> Shares:
         """The canary's shares at a one-based step, and after the last one."""
-        return self._shares[min(max(index, 0), len(self.steps))]
+        shares = self._shares
+        return shares[index] if 0 <= index < len(shares) else shares[0 if index < 0 else -1]
 
     @cached_property
     def _shares(self) -> tuple[Shares, ...]:

@@ -68,6 +68,12 @@ class RouteStatus(ApiModel):
     ] = {}
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
+    altered: Annotated[
+        int,
+        Field(
+            ge=0, description="Generation in which the API server keeps something else than this run wrote; 0: none."
+        ),
+    ] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
     pair: Annotated[
         Text, Field(description="The two backends that the run moves, as `namespace/service:port`: stable, canary.")

@@ -8,9 +8,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.bounded import MAX_RUNS, Text
 from canary.model.times import Timestamp
+from canary.model.values import Alpha, Duration
 
 
 class Outcome(StrEnum):
@@ -33,6 +35,40 @@ class TriggerStatus(ApiModel):
 
     by: Annotated[Text, Field(description="A user, or `revision`.")] = ""
     reason: Annotated[Text, Field(description="Why, in words.")] = ""
+
+
+class TermsStatus(ApiModel):
+    """What was declared besides the plan when the spec could last be read: it holds for as long as it cannot be. Defaults are left out."""
+
+    accept_timeout: Annotated[Duration | None, Field(description="spec.acceptTimeout.")] = None
+    unavailable_grace: Annotated[Duration | None, Field(description="spec.unavailableGrace.")] = None
+    deadline: Annotated[Duration | None, Field(description="spec.deadline.")] = None
+    alpha: Annotated[Alpha | None, Field(description="spec.alpha.")] = None
+
+
+class CopyStatus(ApiModel):
+    """A Copy of a run: on record before the workload is written, so that what stands there can be told from what anybody else put there."""
+
+    kind: Annotated[str, Field(max_length=64, description="Kind of the workload that it is made over.")]
+    workload: Annotated[ObjectName, Field(description="Its name.")]
+    replaced: Annotated[
+        str, Field(max_length=64, description="Revision that the workload had before: what is put back.")
+    ]
+    kept: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Revision that the API server keeps of what was copied; empty: it is not known yet whether it was.",
+        ),
+    ] = ""
+    lost: Annotated[
+        bool,
+        Field(description="The pod spec that it replaced was to be put back, and is nowhere to be found any more."),
+    ] = False
+
+    def is_over(self, kind: str, name: str) -> bool:
+        """Whether it is made over this workload."""
+        return (self.kind, self.workload) == (kind, name)
 
 
 class RunStatus(ApiModel):
@@ -65,6 +101,10 @@ class RunStatus(ApiModel):
     replaces: Annotated[
         str, Field(max_length=64, description="Revision of the stable workload that a Copy may replace.")
     ] = ""
+    copied: Annotated[
+        CopyStatus | None,
+        Field(description="What its Copy is made over; once it is lost and put back, it is over no workload any more."),
+    ] = None
     unavailable_since: Annotated[
         Timestamp | None, Field(description="Since when the canary has had no ready endpoint, and so no weight.")
     ] = None
@@ -80,6 +120,9 @@ class RunStatus(ApiModel):
         ),
     ] = ""
     swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
+    terms: Annotated[
+        TermsStatus, Field(description="What was declared when the spec could last be read, where it is no default.")
+    ] = TermsStatus()
 
 
 class GateStatus(ApiModel):

@@ -36,7 +36,7 @@ class Shares:
     @property
     def some(self) -> bool:
         """Whether the canary is to get anything."""
-        return self.weight > 0 or any(self.rules.values())
+        return bool(self.weight) or any(self.rules.values())
 
     def rises_to(self, later: Shares) -> bool:
         """Whether any rule gets more by the other ones."""

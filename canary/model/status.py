@@ -190,7 +190,7 @@ class RolloutStatus(ApiModel):
         tuple[Condition, ...],
         Field(
             max_length=16,
-            description="Ready, Reconciling, Stalled (kstatus), RoutesAccepted, ChecksPassing.",
+            description="Ready, Reconciling, Stalled (kstatus), RoutesAccepted, ChecksPassing, ReferencesPermitted.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

@@ -29,6 +29,13 @@ class RevisionsStatus(ApiModel):
     settled: Annotated[
         str | None, Field(max_length=64, description="The canary revision that needs no run any more.")
     ] = None
+    aside: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="A canary revision that was there, and not tried yet, when somebody said abort: it does not start by itself.",
+        ),
+    ] = None
     failed: Annotated[
         tuple[Annotated[str, Field(max_length=64)], ...],
         Field(
@@ -89,6 +96,14 @@ class ScaleStatus(ApiModel):
     given: Annotated[
         int, Field(ge=0, le=MOST_REPLICAS, description="How many we gave the canary last in this run; 0: none.")
     ] = 0
+    giving: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_REPLICAS,
+            description="How many we are about to give it, or have just given it: on record before it is done.",
+        ),
+    ] = 0
     needed: Annotated[
         int, Field(ge=0, le=MOST_REPLICAS, description="How many ready replicas the next share waits for; 0: for none.")
     ] = 0
@@ -116,6 +131,10 @@ class FormerCanaryStatus(ApiModel):
             le=MOST_REPLICAS,
             description="How many replicas we gave it last: as long as it has so many, they are ours.",
         ),
+    ] = 0
+    giving: Annotated[
+        int,
+        Field(ge=0, le=MOST_REPLICAS, description="How many we were about to give it, which counts as much."),
     ] = 0
     drained_since: Annotated[
         Timestamp | None, Field(description="Since when the routes have sent nothing to the canary that it was.")

@@ -74,6 +74,8 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
 def _why_lost(store: Store, namespace: str, check: Check) -> str:
     if check.template is None:
         return "CheckUnreadable"
+    if _unlisted(store, namespace, check.template):
+        return "TemplatesNotListed"
     return "TemplateNotFound" if kept_template(store, namespace, check.template) is None else "TemplateUnreadable"
 
 
@@ -89,6 +91,11 @@ def templates_of(spec: RolloutSpec) -> Iterator[TemplateRef]:
     for user in (*spec.checks, spec.traffic):
         if user is not None and user.template is not None:
             yield user.template
+
+
+def _unlisted(store: Store, namespace: str, ref: TemplateRef) -> bool:
+    """Whether nobody can tell yet if there is a template of that name."""
+    return kept_template(store, namespace, ref) is None and store.lists.awaits(ref.kind, namespace)
 
 
 def kept_template(store: Store, namespace: str, ref: TemplateRef) -> Packed | None:
@@ -108,7 +115,12 @@ class Resolver:
         self._known: dict[str, tuple[Check, ResolvedCheck]] = {}
 
     def __call__(self, store: Store, namespace: str, rollout: str, spec: RolloutSpec) -> Checks:
-        basis = (spec, *(kept_template(store, namespace, ref) for ref in templates_of(spec)))
+        named = tuple(templates_of(spec))
+        basis = (
+            spec,
+            *(kept_template(store, namespace, ref) for ref in named),
+            *(_unlisted(store, namespace, ref) for ref in named),
+        )
         same = len(basis) == len(self._basis) and all(map(operator.is_, basis, self._basis))
         if self._checks is None or not same:
             self._basis, self._checks = basis, resolve_checks(store, namespace, rollout, spec, self._known)
@@ -125,6 +137,8 @@ def _template(store: Store, namespace: str, ref: TemplateRef | None, field: str)
         return None
     kind, name = ref.kind, ref.name
     kept = kept_template(store, namespace, ref)
+    if kept is None and _unlisted(store, namespace, ref):
+        raise SpecError(f"{field}.template", f"it is not known yet which {kind}s there are")
     if kept is None:
         where = "" if kind is TemplateKind.CLUSTER else f" in namespace {namespace}"
         raise SpecError(f"{field}.template", f"there is no {kind} {name}{where}; create it, or correct the name")

@@ -31,11 +31,13 @@ from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, Views, permitted, placed, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
+from canary.preflight.backends import unseen_grants
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
+from canary.routes.pair import Pair
 from canary.routes.weights import divide
 
 
@@ -62,6 +64,8 @@ class Standing:
     blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
+    uncopied: str = ""
+    unrestored: Mapping[int, str] = field(default_factory=dict)
     unscaled: Mapping[tuple[str, str], CanaryError] = field(default_factory=dict)
     """By kind and name of a workload."""
     time_of_day: datetime | None = None
@@ -142,6 +146,7 @@ def gather(
         vouched=standing.vouched,
         problems=tuple(problems),
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
+        unseen_grants=_unseen_grants(store, rollout.namespace, spec),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -153,6 +158,8 @@ def gather(
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
         altered=standing.altered,
+        uncopied=standing.uncopied,
+        unrestored=standing.unrestored,
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
@@ -278,7 +285,7 @@ def _route_problems(
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
-    if all(route.exists and not route.problem for route in routes):
+    if spec.named_rules and all(route.exists and not route.problem for route in routes):
         found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
         for index, _, words in spec.misnamed(found):
             yield Problem(f"spec.steps[{index}].rules", words)
@@ -305,6 +312,15 @@ def _findings(
         if route.declared and route.exists and not route.problem
     }
     return (unsupported if undecided else findings)(spec, namespace, sound, store.around)
+
+
+def _unseen_grants(store: Store, namespace: str, spec: RolloutSpec) -> str | None:
+    """That nobody can tell whether a ReferenceGrant lets the routes name their Services; None: before everything is listed."""
+    if spec.stable.namespace in {None, namespace} and spec.canary.namespace in {None, namespace}:
+        return ""
+    if not store.around.complete:
+        return None
+    return unseen_grants(Pair.of(spec, namespace), {ref.kind.value for ref in spec.routes}, namespace, store.around)
 
 
 def _settle(store: Store, routes: tuple[RouteView, ...]) -> timedelta:

@@ -103,6 +103,11 @@ class References:
         named = (need for need in self._wanted_by if isinstance(need, WorkloadKey) and need.kind == kind)
         return {key for need in named if place in {None, need.namespace} for key in self._wanted_by[need]}
 
+    def referring(self, kind: str, place: str | None) -> set[Key]:
+        """The Rollouts that refer to something of a kind in a namespace (None: in any)."""
+        named = (need for need in self._wanted_by if need[0] == kind and place in {None, need[1]})
+        return {key for need in named for key in self._wanted_by[need]}
+
     @property
     def copying(self) -> bool:
         """Whether any Rollout has a step that copies rules, so that policies matter."""

@@ -137,11 +137,20 @@ def rescue(document: Json, record: RolloutStatus | None) -> RolloutSpec | None:
         kept = {name: value for name, value in kept.items() if name not in {"checks", "traffic"}} | {"steps": _NO_STEPS}
     for _ in range(MOST_DROPPED):
         try:
-            return RolloutSpec.model_validate(kept).model_copy(update=unknown)
+            found = RolloutSpec.model_validate(kept | _terms(spec, kept, record))
+            return found.model_copy(update=unknown)
         except ValidationError as error:
             if not _without(kept, error.errors()):
                 break
     return RolloutSpec.model_validate({**_STAND_INS, "steps": _NO_STEPS}).model_copy(update=needed)
+
+
+def _terms(spec: Any, kept: Json, record: RolloutStatus | None) -> Json:
+    """What the run has on record of what is declared and cannot be read."""
+    if record is None or record.run is None or not isinstance(spec, dict):
+        return {}
+    known = record.run.terms.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {name: value for name, value in known.items() if name in spec and name not in kept}
 
 
 def _needed(spec: Json) -> Json:

@@ -19,6 +19,7 @@ from canary.observe.autoscalers import Autoscalers
 from canary.observe.backends import Backends
 from canary.observe.configs import Configs, Reckoned
 from canary.observe.kinds import Kinds, WorkloadKinds
+from canary.observe.lists import Lists
 from canary.observe.needs import (
     AUTOSCALERS,
     ConfigsOf,
@@ -82,6 +83,7 @@ class Store:
         self.rivals = Rivals(self.rollout, self.routes, self.references.sharing)
         self.kinds = Kinds()
         self.workload_kinds = WorkloadKinds()
+        self.lists = Lists()
         self.autoscalers = Autoscalers()
 
     def recorded_at(self, key: Key) -> datetime | None:
@@ -243,11 +245,14 @@ class Store:
         return self.references.dependents(*key)
 
     def awaits(self, key: Key) -> bool:
-        """Whether it is about to be known which workloads there are of some kind that a Rollout names."""
-        if not self.workload_kinds.awaiting:
+        """Whether it is about to be known what there is of some kind of workload or of route that a Rollout names, or of template."""
+        if not self.workload_kinds.awaiting and not self.lists:
             return False
-        named = (need for need in self.references.needs.get(key, ()) if isinstance(need, WorkloadKey))
-        return any(self.workload_kinds.awaits(need.kind, need.namespace) for need in named)
+        needs = self.references.needs.get(key, ())
+        named = (need for need in needs if isinstance(need, WorkloadKey))
+        if any(self.workload_kinds.awaits(need.kind, need.namespace) for need in named):
+            return True
+        return any(self.lists.awaits(kind, namespace) for kind, namespace, _ in needs)
 
     def put_template(self, kind: str, document: Json) -> set[Key]:
         namespace, name = key_of(document)

@@ -35,6 +35,21 @@ def backends(
         yield from grants(backend, kinds, namespace, f"{field}.namespace", around)
 
 
+def unseen_grants(pair: Pair, kinds: Collection[str], namespace: str, around: Surroundings) -> str:
+    """That nobody can tell whether a ReferenceGrant lets routes of these kinds, of `namespace`, name the pair, and what to do; empty: somebody can, or none is wanted."""
+    crossed = [backend for backend in (pair.stable, pair.canary) if backend.namespace != namespace]
+    unseen = sorted({backend.namespace for backend in crossed if around.grants(backend.namespace) is None})
+    if not unseen:
+        return ""
+    services = " and ".join(f"{each.service} of {each.namespace}" for each in crossed if each.namespace in unseen)
+    places = " and ".join(unseen)
+    return (
+        f"the controller does not see the ReferenceGrants of namespace {places}, so whether one lets {' and '.join(sorted(kinds))} of namespace "
+        f"{namespace} name Service {services} is not known; the gateways' own word counts. The owners of {places} can tell; "
+        f"to have it looked at before a run, name {places} among the controller's namespaces (--namespaces), with the right to list referencegrants"
+    )
+
+
 def unserved(backend: Backend, around: Surroundings) -> tuple[Reason, str] | None:
     """Why a Service cannot be sent traffic, in words: it is not there, or has no such port. None: it can, or nobody can tell."""
     ports = around.service(backend.namespace, backend.service)

@@ -8,6 +8,7 @@ to a third backend would take traffic from that one (docs/decisions/0003).
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 from canary.errors import ShareError
 from canary.model.values import decimal_text
@@ -16,8 +17,9 @@ from canary.routes.pair import MAX_WEIGHT, Weights
 SMALLEST_SUM = 100
 
 
+@lru_cache(4096)
 def divide(baseline: Weights, share: Fraction, others: int) -> Weights:
-    """Give the canary `share` percent of the pair; `others` is the weight of all other backends of the rule.
+    """Give the canary `share` percent of the pair; `others` is the weight of all other backends of the rule. Asked in every look at a run.
 
     Raises:
         ShareError: the pair gets nothing, or the sum cannot express the share next to a third backend.

@@ -15,6 +15,8 @@ from canary.model.status import Condition, Phase, RolloutStatus
 WANTED = frozenset({reasons.ABORTED, reasons.SUPERSEDED})
 """Ends of a run that somebody asked for: nothing is stuck."""
 
+REFERENCES_PERMITTED = "ReferencesPermitted"
+
 Said = tuple[str, str, str]
 """status, reason, message"""
 
@@ -56,6 +58,9 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     paused = status.paused.reason if status.paused else ""
     if paused in STUCK:
         return "True", paused, status.message
+    if status.run is not None and status.run.copied is not None and status.run.copied.lost:
+        words = f"{status.run.copied.workload} runs revision {status.run.copied.kept}, which was rolled back; put back by hand what it ran before"
+        return "True", reasons.STABLE_NOT_RESTORED, words
     if status.phase is Phase.ROLLED_BACK and (status.run is None or status.run.reason not in WANTED):
         return "True", status.run.reason if status.run else decision.reason, status.message
     return "False", "AsExpected", ""
@@ -64,10 +69,10 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
 def copy_exact(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:
     """What was copied to the stable workload is what the API server keeps there. Not said before there is a copy."""
     stable, run = facts.stable, status.run
-    record = stable.copied if stable is not None else None
-    if record is None or run is None or stable is None:
+    book = run.copied if run is not None else None
+    if book is None or run is None or stable is None or not book.kept:
         return None
-    if record.copied and record.copied == stable.revision != run.revision:
+    if book.kept == stable.revision != run.revision:
         return "False", reasons.COPY_ALTERED, f"admission changed what was copied to {stable.name}; it counts as copied"
     return "True", "AsExpected", ""
 
@@ -101,10 +106,19 @@ def checks_passing(status: RolloutStatus, _decision: Decision, _facts: Facts) ->
     return "True", "Pass" if counted else "NoChecks", ""
 
 
-ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
+def references_permitted(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:
+    """Whether a ReferenceGrant lets the routes name Services of another namespace: said only where nobody can tell. Where one is missing nothing is Ready."""
+    if facts.unseen_grants is None:
+        before = next((said for said in status.conditions if said.type == REFERENCES_PERMITTED), None)
+        return (before.status, before.reason, before.message) if before is not None else None
+    return ("Unknown", reasons.GRANTS_NOT_SEEN, facts.unseen_grants) if facts.unseen_grants else None
+
+
+ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said | None]] = {
     "Ready": ready,
     "Reconciling": reconciling,
     "Stalled": stalled,
+    REFERENCES_PERMITTED: references_permitted,
 }
 DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said | None]] = {
     "RoutesAccepted": routes_accepted,

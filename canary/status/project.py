@@ -12,9 +12,10 @@ from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
 from canary.decide.wrote import allowed, lowered_to, told
 from canary.model.check_status import VerdictKind
-from canary.model.evolution import concluded, revisions_seen, route_seen, share_observed, split_seen
+from canary.model.evolution import concluded, on_terms, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
 from canary.model.route_status import RouteStatus, TrafficStatus
+from canary.model.run_status import TermsStatus
 from canary.model.status import Phase, RolloutStatus
 from canary.model.values import number
 from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
@@ -38,6 +39,9 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
         written=number(written),
         accepted=accepted,
     )
+    run = scope.status.run
+    if run is not None and run.outcome is None and active and not facts.unread:
+        run = on_terms(run, _terms(spec))
     before = scope.status.workloads
     if facts.swapped != scope.status.swapped:  # this very decision has changed the roles
         facts = replace(
@@ -57,6 +61,7 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     status = scope.status.model_copy(
         update={
             "observed_generation": facts.generation,
+            "run": run,
             "split": split if active else share_observed(split, None),
             "traffic": scope.status.traffic if active else NOTHING_COUNTED,
             "routes": routes,
@@ -67,6 +72,14 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     )
     status = _won(scope, status)
     return status.model_copy(update={"conditions": conditions(status, decision, facts)})
+
+
+def _terms(spec: RolloutSpec) -> TermsStatus:
+    """What is declared besides the plan, where it is no default."""
+    found = {name: getattr(spec, name) for name in TermsStatus.model_fields}
+    return TermsStatus(
+        **{name: value for name, value in found.items() if value != RolloutSpec.model_fields[name].default}
+    )
 
 
 def _desired(scope: Scope) -> Fraction:
@@ -164,6 +177,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         share=number(share) if share is not None else before.share,
         shares=shares,
         lowered=_lowered(scope, route) if owned else {},
+        altered=route.generation if owned and scope.altered(route) else 0,
         owned=owned,
         pair=str(route.pair) if owned else "",
         baseline=baseline if active else {},

@@ -140,6 +140,7 @@ def _loud(status: RolloutStatus) -> Any:
                 status.run.full,
                 status.run.outages,
                 _kept(status.run.unavailable_since),
+                status.run.copied,
             )
             if status.run
             else None
@@ -150,6 +151,8 @@ def _loud(status: RolloutStatus) -> Any:
         len(status.overrides),
         None if status.active else _kept(max(status.overrides, default=None)),
         (status.swapped, status.roles_known),
+        status.scale.giving if status.active and status.scale is not None else 0,
+        tuple((route.kind, route.name, route.altered) for route in status.routes if route.altered),
         status.revisions,
         tuple((each.kind, each.name) for each in status.former_canaries),
         tuple(
@@ -163,7 +166,7 @@ def _loud(status: RolloutStatus) -> Any:
         tuple(
             (condition.type, condition.status)
             for condition in status.conditions
-            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact"}
+            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact", "ReferencesPermitted"}
         ),
     )
 

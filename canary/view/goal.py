@@ -132,16 +132,18 @@ def _behind(rollout: RolloutView) -> str:
 
 
 def _healthy(rollout: RolloutView, words: str) -> Judgement:
-    if rollout.active:
-        return Waiting(words)
-    if rollout.phase in {"RolledBack", "Invalid"}:
-        return Missed(words)
-    ready = next((condition for condition in rollout.status.conditions if condition.type == "Ready"), None)
+    """By the conditions, as kstatus reads them, and so Argo CD and Flux as docs/gitops.md has it: Ready, stalled, or neither yet."""
+    said = {condition.type: condition for condition in rollout.status.conditions}
+    ready, stalled = said.get("Ready"), said.get("Stalled")
     if ready is None or ready.observed_generation < rollout.generation:
         return Waiting("the condition Ready says nothing about this spec yet")
-    if ready.status != "True":
-        return Waiting(f"Ready is {ready.status} ({clean(ready.reason)}): {words}")
-    return Reached(words)
+    if stalled is not None and stalled.status == "True":
+        return Missed(words)
+    if ready.status == "True":
+        return Reached(words)
+    if rollout.phase in {"RolledBack", "Invalid"}:  # somebody aborted it: nothing is stuck, and nothing goes on
+        return Missed(words)
+    return Waiting(words if rollout.active else f"Ready is {ready.status} ({clean(ready.reason)}): {words}")
 
 
 def _ended(rollout: RolloutView, wanted: Outcome, words: str) -> Judgement:

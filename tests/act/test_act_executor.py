@@ -31,7 +31,7 @@ from canary.decide.actions import (
 )
 from canary.decide.facts import CopyView
 from canary.errors import Conflict, NotServed, Unavailable, Unprocessable, WriteAltered
-from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.kube import DEPLOYMENTS, HTTPROUTES, REPLICASETS, ROLLOUTS, Resource
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.model.workloads import DEPLOYMENT
 from canary.observe.copies import copy_annotation, read_copy
@@ -418,14 +418,18 @@ async def test_copy_restore_forget(bench: Bench) -> None:
     assert await stable() == ("shop:2", True)
     kept = bench.store.workloads["Deployment", TEAM, "stable"].seen_by("shop")
     assert (kept.revision, kept.copied) == (wanted, CopyView("uid", 7, wanted, copy.replaces))
-    await perform(RestorePodSpec("stable", DEPLOYMENT))
+    restore = RestorePodSpec("stable", DEPLOYMENT, 7, wanted, copy.replaces)
+    await perform(restore)
     assert await stable() == ("shop:1", True), "what is put back is on record until it is forgotten"
     await perform(ForgetPodSpec("stable", DEPLOYMENT))
     assert await stable() == ("shop:1", False)
     await perform(copy)
     await perform(ForgetPodSpec("stable", DEPLOYMENT))
     assert await stable() == ("shop:2", False)
-    for action in (RestorePodSpec("stable", DEPLOYMENT), ForgetPodSpec("stable", DEPLOYMENT)):
+    for action in (
+        RestorePodSpec("stable", DEPLOYMENT, 7, "0123456789", copy.replaces),
+        ForgetPodSpec("stable", DEPLOYMENT),
+    ):
         before = [entry for entry in bench.api.audit if entry.verb == "patch"]
         await bench.executor.execute([action], await bench.see(), NOW)
         await until(lambda: not bench.executor.busy)
@@ -539,7 +543,8 @@ async def test_what_admission_makes_of_a_copy_counts_as_copied(bench: Bench, sam
     record = read_copy(stable, "shop")
     assert record is not None
     assert (record.copied, revision(stable) != wanted) == (revision(stable), True)
-    await bench.executor.execute([RestorePodSpec("stable", DEPLOYMENT)], await bench.see(), NOW)
+    restore = RestorePodSpec("stable", DEPLOYMENT, 1, record.copied, before)
+    await bench.executor.execute([restore], await bench.see(), NOW)
     assert await replaced(bench) == before
 
 
@@ -552,9 +557,99 @@ async def test_what_somebody_changed_after_the_copy_is_not_put_back(bench: Bench
     fix = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "shop:2-hotfix"}]
     await bench.other.json_patch(DEPLOYMENTS, "stable", TEAM, fix)
     hotfix = await replaced(bench)
-    await bench.executor.execute([RestorePodSpec("stable", DEPLOYMENT)], await bench.see(), NOW)
+    restore = RestorePodSpec("stable", DEPLOYMENT, 1, wanted, before)
+    await bench.executor.execute([restore], await bench.see(), NOW)
     assert await replaced(bench) == hotfix
     assert bench.store.workloads["Deployment", TEAM, "stable"].view.writer == "other"
+
+
+def without_record(body: bytes) -> bytes:
+    """As admission that takes annotations away which it does not know."""
+    kept = [op for op in json.loads(body) if not op["path"].startswith("/metadata/annotations")]
+    return json.dumps(kept).encode()
+
+
+def as_it_was(body: bytes) -> bytes:
+    """As admission that lets nobody change a pod spec."""
+    return json.dumps([op for op in json.loads(body) if op["path"] != "/spec/template/spec"]).encode()
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "words"),
+    [
+        (without_record, "the API server does not keep the annotation copy.canary.dev/shop on stable"),
+        (as_it_was, "the API server keeps the pod spec of stable as it was"),
+    ],
+)
+@pytest.mark.parametrize("dry", [True, False], ids=["a dry run tells", "webhooks that take no dry run"])
+async def test_a_copy_that_is_not_kept_as_it_was_sent_is_none(
+    bench: Bench, rewrite: Callable[[bytes], bytes], words: str, dry: bool
+) -> None:
+    """Without its record it could not be put back: the workload is as before, and what is wrong is said."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    if not dry:
+        bench.fault(resource="deployments", name="stable", status=400)
+    bench.fault(resource="deployments", name="stable", rewrite=rewrite)
+    copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1, DEPLOYMENT, DEPLOYMENT)
+    done = await bench.executor.execute([copy], await bench.see(), NOW)
+    assert words in str(done.failed["CopyPodSpec(stable)"])
+    assert words in bench.executor.uncopied
+    stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    assert revision(stable) == before
+    assert copy_annotation("shop") not in (stable["metadata"].get("annotations") or {})
+
+
+def kept_by(workload: dict[str, Any], resource: Resource, pod_spec: dict[str, Any], **owner: Any) -> dict[str, Any]:
+    """An entry in the history of a workload."""
+    labels = workload["spec"]["selector"]["matchLabels"]
+    owned = {
+        "apiVersion": "apps/v1",
+        "kind": workload["kind"],
+        "name": workload["metadata"]["name"],
+        "uid": workload["metadata"]["uid"],
+        "controller": True,
+        **owner,
+    }
+    metadata = {"generateName": "kept-", "namespace": TEAM, "labels": labels, "ownerReferences": [owned]}
+    template = {"metadata": {"labels": labels}, "spec": pod_spec}
+    document = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+    if resource is REPLICASETS:
+        return {**document, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}}
+    return {**document, "revision": 1, "data": {"spec": {"template": {"$patch": "replace", **template}}}}
+
+
+@pytest.mark.parametrize("owner", [{}, {"uid": "another"}, {"controller": False}])
+async def test_what_a_copy_replaced_is_in_the_history_too(bench: Bench, owner: dict[str, Any]) -> None:
+    """Its record is stripped: the ReplicaSet that the workload owns has the same pod spec. Of others none counts."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    old = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    other = {"containers": [{"name": "shop", "image": "shop:0"}]}
+    await bench.other.create(REPLICASETS, kept_by(old, REPLICASETS, other))
+    await bench.other.create(REPLICASETS, kept_by(old, REPLICASETS, old["spec"]["template"]["spec"], **owner))
+    copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1, DEPLOYMENT, DEPLOYMENT)
+    await bench.executor.execute([copy], await bench.see(), NOW)
+    assert await replaced(bench) == wanted
+    await bench.other.merge_patch(
+        DEPLOYMENTS, "stable", TEAM, {"metadata": {"annotations": {copy_annotation("shop"): None}}}
+    )
+    restore = RestorePodSpec("stable", DEPLOYMENT, 1, wanted, before)
+    await bench.executor.execute([restore], await bench.see(), NOW)
+    assert await replaced(bench) == (wanted if owner else before)
+    assert bool(bench.executor.unrestored) == bool(owner)
+
+
+async def test_a_history_that_may_not_be_read_is_named(bench: Bench) -> None:
+    """By somebody who installed a version that had no such right."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    bench.fault(verb="list", resource="replicasets", status=403)
+    restore = RestorePodSpec("stable", DEPLOYMENT, 1, before, wanted)
+    await bench.executor.execute([restore], await bench.see(), NOW)
+    assert "its replicasets cannot be listed" in bench.executor.unrestored[1]
+    assert "kubectl rollout undo deployment/stable" in bench.executor.unrestored[1]
+    bench.executor.unrestored.clear()
+    bench.fault(verb="list", resource="replicasets", status=500)
+    done = await bench.executor.execute([restore], await bench.see(), NOW)
+    assert (list(done.failed), bench.executor.unrestored) == (["RestorePodSpec(stable)"], {}), "nobody can tell now"
 
 
 @pytest.mark.parametrize(
@@ -566,7 +661,10 @@ async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str)
     await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, patch)
     world, before = await bench.see(), await replaced(bench)
     assert bench.store.workloads["Deployment", TEAM, "stable"].seen_by("shop").copied is not None
-    await bench.executor.execute([RestorePodSpec("stable", DEPLOYMENT)], world, NOW)
+    restore = RestorePodSpec("stable", DEPLOYMENT, 1, before, "0123456789")
+    done = await bench.executor.execute([restore], world, NOW)
+    assert (done.stale, done.failed) == (["RestorePodSpec(stable)"], {})
+    assert "of revision 0123456789 its record is gone" in bench.executor.unrestored[1]
     await bench.executor.execute([ForgetPodSpec("stable", DEPLOYMENT)], world, NOW)
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     assert (revision(stable), copy_annotation("shop") in (stable["metadata"].get("annotations") or {})) == (

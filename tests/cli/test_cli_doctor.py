@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -371,7 +372,7 @@ async def prometheus() -> AsyncIterator[str]:
         given = {**request.query, **await request.post()}
         if given.get("query") != "vector(1)":
             return web.json_response({"status": "error", "errorType": "bad_data", "error": "what?"}, status=400)
-        result = [{"metric": {}, "value": [0, "1"]}]
+        result = [{"metric": {}, "value": [time.time(), "1"]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     async for url in serve(query):
@@ -437,9 +438,12 @@ async def test_what_is_broken_ends_with_1_and_says_what_to_do(cluster: Cluster) 
 @pytest.mark.parametrize(
     ("result", "words"),
     [
-        ([{"metric": {}, "value": [0, "2"]}], "says that vector(1) is 2, so it is no Prometheus"),
+        ([{"metric": {}, "value": [time.time(), "2"]}], "says that vector(1) is 2, so it is no Prometheus"),
         ([], "gave nothing for vector(1), so it is no Prometheus"),
-        ([{"metric": {"a": "1"}, "value": [0, "1"]}, {"metric": {"a": "2"}, "value": [0, "1"]}], "2 series"),
+        (
+            [{"metric": {"a": "1"}, "value": [time.time(), "1"]}, {"metric": {"a": "2"}, "value": [time.time(), "1"]}],
+            "2 series",
+        ),
     ],
 )
 async def test_a_server_that_is_no_prometheus_is_told_in_words(result: list[Json], words: str) -> None:

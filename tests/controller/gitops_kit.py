@@ -106,7 +106,10 @@ class GitOpsTool:
         return found
 
     async def _apply_like_kubectl(self, wanted: Json, live: Json | None) -> None:
-        wanted["metadata"]["annotations"] = {LAST_APPLIED: json.dumps(wanted)}
+        wanted["metadata"]["annotations"] = {
+            **wanted["metadata"].get("annotations", {}),
+            LAST_APPLIED: json.dumps(wanted),
+        }
         if live is None:
             await self._kube.create(HTTPROUTES, wanted, self._world.namespace)
             return

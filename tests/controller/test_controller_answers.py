@@ -95,3 +95,30 @@ async def test_a_field_that_is_not_kept_is_not_written_for_ever(
     written = world.status()
     await world.pass_(3600)
     assert world.status() == written
+
+
+def unkept(names: str, body: bytes) -> bytes:
+    """A JSON Patch as admission makes it ineffective: what it does to some fields is undone."""
+    operations = json.loads(body)
+    return json.dumps([one for one in operations if one["op"] == "test" or names not in one["path"]]).encode()
+
+
+@pytest.mark.parametrize("field", ["/metadata/finalizers", "canary.dev~1request"])
+async def test_what_does_not_stick_keeps_nothing_off_the_record(world: World, field: str) -> None:
+    """A policy takes finalizers off Rollouts, or keeps their annotations: what happens is on record, and said; the pace slows."""
+    rewriting = Fault("patch", "rollouts", subresource="", user=CONTROLLER, times=None, rewrite=partial(unkept, field))
+    await world.begin(steps=SLOW, checks=[check(interval="1s")])
+    world.api.faults.add(rewriting)
+    await world.deploy(2)
+    await world.until(lambda: world.phase() in {"Progressing", "Paused"} or "finalizer" in world.message(), within=60)
+    await world.ask({"id": "one", "verb": "start", "by": "alice", "reason": ""})
+    await world.until(lambda: world.request().get("message") is not None, within=60)
+    await world.pass_(60)
+    assert "WriteFailed" in await world.reasons()
+    at_first = rewriting.hits
+    await world.pass_(600)
+    assert rewriting.hits - at_first <= 600 / 5 + 1
+    if world.weights()[1]:
+        world.provider.answers["errors"] = 0.5
+        await world.until(lambda: world.weights()[1] == 0, within=10)
+        await world.until(lambda: world.status()["run"].get("outcome") == "RolledBack", within=30)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from controller_kit import World, clean, pair_weights, route_document, rule
+from controller_kit import RUN_ANNOTATION, World, clean, pair_weights, route_document, rule
 from gitops_kit import (
     GET,
     SHORT,
@@ -297,3 +299,47 @@ async def test_a_sync_that_prunes_the_route_ends_in_words(world: World) -> None:
     await tool.beside(15)
     assert (world.phase(), world.weights()) == ("RolledBack", (1, 0))
     await applies_without_force(world, tool)
+
+
+def _exported(world: World) -> dict[str, Any]:
+    """The route as it is in the middle of a run, as somebody exports it into Git: with canary's annotation."""
+    live = world.route()
+    return {
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {"name": "shop", "annotations": {RUN_ANNOTATION: live["metadata"]["annotations"][RUN_ANNOTATION]}},
+        "spec": live["spec"],
+    }
+
+
+@pytest.mark.parametrize("name", TOOLS)
+async def test_an_export_with_our_annotation_is_put_back_at_a_pace(world: World, name: str) -> None:
+    """At rest: three times at once and with an Event, then every ten seconds at most. Without the annotation it is the owner's."""
+    tool = GitOpsTool(world, name, in_git())
+    await at_ten(world, tool)
+    tool.git = _exported(world)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.settle()
+    writes, since = len(world.writes()), world.clock.now()
+    await tool.beside(120)
+    assert (world.clock.now() - since).total_seconds() >= 120
+    told = [event["message"] for event in await world.events() if event["reason"] == "LeftoverRestored"]
+    assert (len(told), "take it out of what is applied" in told[-1]) == (3, True)
+    routes = [entry for entry in world.writes()[writes:] if entry.resource == "httproutes"]
+    assert 3 <= len(routes) <= 2 * (3 + 12 + 1), "each time the weights, and the ownership by itself"
+    await world.pass_(15)
+    assert (world.weights()[1], world.intent()) == (0, None)
+
+
+@pytest.mark.parametrize("name", TOOLS)
+async def test_an_export_of_an_earlier_step_is_a_hand_that_lowers(world: World, name: str) -> None:
+    """In a run: what it says of the run is not believed, and what it gives the canary is less, so a person is asked."""
+    tool = GitOpsTool(world, name, in_git())
+    await at_ten(world, tool, steps=[{"weight": 10, "hold": "20s"}, {"weight": 50, "hold": "1h"}])
+    tool.git = _exported(world)
+    await world.until(lambda: world.weights() == (50, 50), within=60)
+    since = seen(world)
+    await tool.beside(30)
+    assert (world.phase(), world.status()["paused"]["reason"]) == ("Paused", "LoweredByHand")
+    assert set(shares(world, since)) == {10}

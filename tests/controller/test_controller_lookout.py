@@ -21,7 +21,7 @@ from wire import Wire
 from canary.controller.clock import ManualClock, SystemClock
 from canary.controller.informers import Informers
 from canary.controller.lookout import Lookout
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 from canary.kube import HTTPROUTES, KubeClient
 from canary.kube.pace import Vigil
 from canary.observe.store import Store
@@ -36,7 +36,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def lookout(clock: ManualClock) -> Lookout:
-    return Lookout(Sight(clock), clock, ("red", "blue"))
+    return Lookout(Sights(clock, ("red", "blue")), clock, ("red", "blue"))
 
 
 async def test_only_where_something_goes_on_watches_are_brisk(lookout: Lookout) -> None:
@@ -51,7 +51,7 @@ async def test_only_where_something_goes_on_watches_are_brisk(lookout: Lookout) 
     assert (lookout.pace("red").brisk, lookout.pace("blue").brisk) == (True, False)
     lookout.depend({"blue"})
     assert (lookout.pace("red").brisk, lookout.pace("blue").brisk) == (False, True)
-    everywhere = Lookout(lookout.sight, ManualClock(START), ())
+    everywhere = Lookout(Sights(ManualClock(START)), ManualClock(START), ())
     everywhere.depend({"green"})
     assert everywhere.pace(None).brisk
     everywhere.depend(())
@@ -72,15 +72,16 @@ async def test_what_no_run_depends_on_is_said_but_blinds_nobody(
 ) -> None:
     """A watch of check templates that is broken holds up nothing."""
     templates, routes = lookout.eyes("checktemplates", counts=False), lookout.eyes("httproutes")
+    sight = lookout.sights.of("red")
     with caplog.at_level(logging.INFO):
         templates.lost(0, "no route to host")
         clock.advance(5)
-        assert (lookout.sight.blind, lookout.sight.total) == (False, timedelta())
+        assert (sight.blind, sight.total) == (False, timedelta())
         routes.lost(3, "no route to host")
         clock.advance(2)
-        assert (lookout.sight.blind, lookout.sight.total) == (True, timedelta(seconds=5))
+        assert (sight.blind, sight.total) == (True, timedelta(seconds=5))
         routes.found()
-        assert (lookout.sight.blind, lookout.sight.total) == (False, timedelta(seconds=5))
+        assert (sight.blind, sight.total) == (False, timedelta(seconds=5))
         templates.found()
     said = [record.getMessage() for record in caplog.records]
     assert said[0] == (
@@ -115,10 +116,11 @@ async def wire(world: World) -> AsyncIterator[Wire]:
 @pytest.mark.alone("for how long nothing was seen", waits=True)
 async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World, wire: Wire) -> None:
     """A frozen connection is found by its own watch; the time before that was blind, too, and the reconcilers are woken."""
-    sight = Sight()  # by the machine's clock, as connections die in real time
+    sights = Sights(SystemClock(), (world.namespace,))  # by the machine's clock, as connections die in real time
+    sight = sights.of(world.namespace)
     woken = asyncio.Event()
     sight.on_found(woken.set)
-    lookout = Lookout(sight, SimpleNamespace(now=sight._clock.now), (world.namespace,))  # type: ignore[arg-type]  # all it asks
+    lookout = Lookout(sights, SystemClock(), (world.namespace,))
     seen: list[str] = []
     store = Store()
     store.put_rollout(await world.declare())  # without anybody who names it, nobody is blind for a route
@@ -128,6 +130,8 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
         route=lambda kind, document: seen.append(f"{kind} {document['metadata']['name']}"),
         workload=lambda _kind, _document: None,
         template=lambda _resource, _kind, _document: None,
+        awaits=store.lists.awaited,
+        arrived=store.lists.arrived,
     )
     await world.furnish()
     async with await KubeClient.connect(server=wire.url, token=world.clients.token(CONTROLLER)) as kube:
@@ -156,20 +160,37 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_what_is_lost_of_one_namespace_is_the_trouble_of_that_one(lookout: Lookout, clock: ManualClock) -> None:
+    """A team's RoleBinding goes, and nothing of theirs can be watched: the others' runs go on. What is watched of no namespace blinds all."""
+    theirs, everybodys = lookout.eyes("httproutes of red", "red"), lookout.eyes("httproutes")
+    red, blue = lookout.sights.of("red"), lookout.sights.of("blue")
+    theirs.lost(0, "forbidden")
+    clock.advance(5)
+    assert (red.blind, blue.blind, blue.total) == (True, False, timedelta())
+    everybodys.lost(0, "no route to host")
+    clock.advance(1)
+    assert (red.blind, blue.blind, blue.total) == (True, True, timedelta(seconds=1))
+    everybodys.found()
+    assert (red.blind, blue.blind) == (True, False)
+    theirs.found()
+    assert (red.blind, red.total, blue.total) == (False, timedelta(seconds=6), timedelta(seconds=1))
+
+
 STOPPED = """
 import asyncio, types
 from canary.controller.clock import SystemClock
 from canary.controller.fence import Fence
 from canary.controller.lookout import Lookout
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 
 async def main():
-    sight, woken = Sight(), []
+    sights, woken = Sights(), []
+    sight = sights.of("x")
     deps = types.SimpleNamespace(fence=Fence())
     manager = types.SimpleNamespace(deps=deps, busy_namespaces=(), reconciling=("x",), wake=lambda keys: woken.extend(keys))
     slept = asyncio.Event()
     sight.on_wake(lambda seconds: slept.set())
-    beat = asyncio.create_task(Lookout(sight, SystemClock(), ()).beat(manager))
+    beat = asyncio.create_task(Lookout(sights, SystemClock(), ()).beat(manager))
     print("up", flush=True)
     await slept.wait()
     await asyncio.sleep(1)

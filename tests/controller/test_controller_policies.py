@@ -29,7 +29,7 @@ MATCH: Json = {"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}], "ho
 async def following(world: World, instance: ControllerInstance) -> AsyncIterator[None]:
     """The controller follows policies, too, and has looked once which there are."""
     seen, places = asyncio.Event(), (world.namespace,)
-    lookout = Lookout(instance.manager.deps.sight, world.clock, places)
+    lookout = Lookout(instance.manager.deps.sights, world.clock, places)
     policies = Policies(instance.kube, instance.manager, places, lookout, again=AGAIN, seen=seen.set)
     task = asyncio.create_task(policies.run())
     try:

@@ -45,7 +45,7 @@ Json = dict[str, Any]
 async def surveyed(world: World, instance: ControllerInstance, *more: str, again: float = 300) -> AsyncIterator[Survey]:
     """The controller follows what stands around the routes of these namespaces, too, and has listed it."""
     namespaces = (world.namespace, *more)
-    lookout = Lookout(instance.manager.deps.sight, world.clock, namespaces)
+    lookout = Lookout(instance.manager.deps.sights, world.clock, namespaces)
     survey = Survey(instance.kube, instance.manager, namespaces, lookout, again=again)
     task = asyncio.create_task(survey.run())
     try:
@@ -142,6 +142,32 @@ async def test_a_grant_is_wanted_where_a_namespace_is_crossed(world: World, clie
             await world.until(lambda: ready(world)[0] == "True")
             await other.admin.delete(REFERENCEGRANTS, "shop", other.namespace)
             await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
+
+
+async def test_grants_of_a_namespace_that_is_not_followed_are_unknown(world: World, clients: Clients) -> None:
+    """A controller with --namespaces cannot see them: that is no refusal. It is said, with what to do, and the gateways decide."""
+    async with World(clients) as other:
+        await other.create(SERVICES, service_document("canary"))
+        refs = backend("stable", 1), backend("canary", 0, namespace=other.namespace)
+        canary = {"service": "canary", "port": 80, "namespace": other.namespace}
+        await world.furnish(route_document("shop", rule(*refs)))
+        await world.declare(canary=canary)
+        instance = await world.start_controller()
+        async with surveyed(world, instance):
+            await world.until(lambda: ready(world)[0] == "True")
+            said = world.condition("ReferencesPermitted")
+            assert (said["status"], said["reason"]) == ("Unknown", "ReferenceGrantsNotSeen")
+            assert f"does not see the ReferenceGrants of namespace {other.namespace}" in said["message"]
+            assert f"name {other.namespace} among the controller's namespaces (--namespaces)" in said["message"]
+            before = len(world.writes())
+            await world.pass_(30)
+            assert len(world.writes()) == before
+            await world.deploy(2)
+            await world.until(lambda: world.phase() == "Succeeded")
+            assert world.condition("ReferencesPermitted")["status"] == "Unknown"
+        async with surveyed(world, instance, other.namespace):
+            await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
+            assert not world.condition("ReferencesPermitted")
 
 
 async def test_a_namespace_wants_the_label_that_a_listener_chooses_by(world: World) -> None:
@@ -243,7 +269,7 @@ async def test_a_list_that_never_comes_holds_up_no_start(world: World, clients: 
     await world.admin.delete(GATEWAYS, "gw", world.namespace)
     await world.declare()
     instance = await world.start_controller()
-    lookout = Lookout(instance.manager.deps.sight, world.clock, (world.namespace,))
+    lookout = Lookout(instance.manager.deps.sights, world.clock, (world.namespace,))
     survey = Survey(instance.kube, instance.manager, (world.namespace,), lookout, patience=0.2)
     task = asyncio.create_task(survey.run())
     try:

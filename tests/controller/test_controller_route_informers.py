@@ -19,7 +19,7 @@ from canary.controller.deps import Deps
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import POLL, RouteInformers
-from canary.controller.sight import Sight
+from canary.controller.sight import Sights
 from canary.errors import ConfigError, Forbidden, Unavailable
 from canary.kube import CRDS, HTTPROUTES, TCPROUTES, Resource
 from canary.metrics.scripted import Scripted
@@ -60,13 +60,17 @@ class Place:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.sight = Sight(self.clock)
-        self.lookout = Lookout(self.sight, self.clock, ())
-        manager: Any = SimpleNamespace(
-            deps=SimpleNamespace(store=self.store, clock=self.clock), route=self.route, wake=self.woken.update
-        )
+        self.sights = Sights(self.clock)
+        self.lookout = Lookout(self.sights, self.clock, ())
         parts: Any = (self.kube, self.store, EventRecorder(self.kube), Scripted({}), Telemetry(), self.clock)
         self.manager = Manager(Deps(*parts), held=True)
+        manager: Any = SimpleNamespace(
+            deps=SimpleNamespace(store=self.store, clock=self.clock),
+            route=self.route,
+            wake=self.woken.update,
+            awaits=self.manager.awaits,
+            arrived=self.manager.arrived,
+        )
         self.informers = RouteInformers(self.kube, manager, (), self.lookout, self.clock, self.on_synced)
         self.store.put_rollout(rollout_document() | {"metadata": {"name": "shop", "namespace": TEAM}})
         named = rollout_document("mqtt", routes=[{"kind": "TCPRoute", "name": "mqtt"}])
@@ -197,7 +201,7 @@ async def test_what_is_missing_for_a_moment_is_not_gone() -> None:
             place.informers.disturbed(anew=True)
             await place.pass_(20)
         assert TCP in place.store.routes
-        assert (place.deleted, place.why, place.sight.blind) == ([], "", False)
+        assert (place.deleted, place.why, place.sights.of("team").blind) == ([], "", False)
 
 
 async def test_an_api_server_that_knows_no_definitions_for_a_while_has_lost_nothing() -> None:
@@ -207,14 +211,14 @@ async def test_an_api_server_that_knows_no_definitions_for_a_while_has_lost_noth
             place.kube.served = [HTTPROUTES]
             place.informers.disturbed(anew=True)
             await place.pass_(seconds)
-            assert (place.deleted, place.why, place.sight.blind) == ([], "", True)
+            assert (place.deleted, place.why, place.sights.of("team").blind) == ([], "", True)
             place.kube.served = [HTTPROUTES, TCPROUTES]
             await place.pass_(3)
-            assert (place.deleted, place.why, place.sight.blind) == ([], "", False)
+            assert (place.deleted, place.why, place.sights.of("team").blind) == ([], "", False)
         place.kube.served = [HTTPROUTES]
         place.informers.disturbed(anew=True)
         await place.pass_(63)
-        assert (place.deleted, place.sight.blind) == (["TCPRoute mqtt"], False)
+        assert (place.deleted, place.sights.of("team").blind) == (["TCPRoute mqtt"], False)
 
 
 async def test_what_is_missing_for_a_while_is_gone_and_comes_back() -> None:

@@ -278,6 +278,11 @@ class Town:
             await self._pass()
             assert time.monotonic() < deadline, f"nobody says {reason}"
 
+    async def annotate(self, resource: Resource, name: str, namespace: str, **annotations: str | None) -> None:
+        """As `kubectl annotate` does it; None takes one away."""
+        body = {"metadata": {"annotations": annotations}}
+        await self.kube.merge_patch(resource, name, namespace, body)
+
     async def request(self, name: str, namespace: str, verb: str) -> None:
         """As `kubectl annotate` does it."""
         body = {"metadata": {"annotations": {"canary.dev/request": verb}}}
@@ -335,6 +340,7 @@ class Town:
             found.append((route, _accepted(route) if late else {}))
         for deployment in (each for kind in WORKLOADS.values() for each in self.seen.of(kind.plural).values()):
             late = _status(deployment).get("observedGeneration") != deployment["metadata"]["generation"]
+            late = late and HELD not in (deployment["metadata"].get("annotations") or {})
             found.append((deployment, _ready(deployment) if late else {}))
         return found
 
@@ -424,6 +430,10 @@ def _accepted(route: Json) -> Json:
             for parent in route["spec"]["parentRefs"]
         ]
     }
+
+
+HELD = "example.org/held"
+"""Of a workload with this annotation no new template is rolled out."""
 
 
 def _ready(deployment: Json) -> Json:

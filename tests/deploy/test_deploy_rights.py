@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from definitions import concise, policy_definition, remove, scaled_object_defini
 from definitions import install as define
 from deploy_kit import (
     ACCOUNT,
+    HELD,
     OVERLAYS,
     ROOT,
     SYSTEM,
@@ -34,10 +36,12 @@ from deploy_kit import (
 from canary.controller.jobs import JOBS_ACCOUNT, NEEDED
 from canary.controller.run import providers
 from canary.controller.settings import Settings
+from canary.decide.copying import copy_annotation
 from canary.kube import (
     DAEMONSETS,
     DEPLOYMENTS,
     EVENTS,
+    HISTORIES,
     HTTPROUTES,
     JOBS,
     ROLLOUTS,
@@ -224,6 +228,18 @@ async def install(place: Town, documents: list[Json], *, definitions: bool) -> N
     await place.install(documents, definitions=definitions)
 
 
+async def lose_record(place: Town, resource: Resource, name: str, image: str = "shop:3") -> None:
+    """Somebody strips the record of a copy, and the run is aborted: what was replaced is looked for in the workload's history."""
+    stable = f"{name}-stable"
+    await place.annotate(resource, stable, TEAM, **{HELD: "yes"})
+    await place.set_image(f"{name}-canary", TEAM, image, resource)
+    await place.until(name, TEAM, lambda status: f"waiting for {stable} to roll out" in status.get("message", ""))
+    await place.annotate(resource, stable, TEAM, **{copy_annotation(name): None})
+    await place.request(name, TEAM, "abort")
+    await place.until(name, TEAM, lambda status: status.get("phase") == "RolledBack")
+    await place.annotate(resource, stable, TEAM, **{HELD: None})
+
+
 async def live(place: Town, *namespaces: str) -> None:
     """Copy, promotion, rollback, writes that somebody else got in between of, deletion in the middle of a run; Events."""
     provider = Scripted({"errors": 0.0})
@@ -243,12 +259,27 @@ async def live(place: Town, *namespaces: str) -> None:
         await place.until("shop", TEAM, lambda status: "scale" not in status)
         assert (await place.kube.get(DEPLOYMENTS, "shop-canary", TEAM))["spec"]["replicas"] == 0
 
+        await place.annotate(DEPLOYMENTS, "shop-stable", TEAM, **{HELD: "yes"})
+        await place.set_image("shop-canary", TEAM, "shop:lost")
+        await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
+        await place.request("shop", TEAM, "promote")
+        await place.until("shop", TEAM, lambda status: "waiting for shop-stable to roll out" in status["message"])
+        await place.annotate(DEPLOYMENTS, "shop-stable", TEAM, **{copy_annotation("shop"): None})
+        await place.request("shop", TEAM, "abort")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "RolledBack" and "scale" not in status)
+        await place.annotate(DEPLOYMENTS, "shop-stable", TEAM, **{HELD: None})
+        assert (await place.kube.get(DEPLOYMENTS, "shop-canary", TEAM))["spec"]["replicas"] == 0
+
         for resource in (STATEFULSETS, DAEMONSETS):
             name = resource.kind.lower()
             await place.apply(pair(resource))
             await place.until(name, TEAM, lambda status: status.get("phase") == "Idle")
             await place.set_image(f"{name}-canary", TEAM, "shop:2", resource)
             await place.until(name, TEAM, lambda status: status.get("phase") == "Succeeded" and "scale" not in status)
+
+        for resource in (STATEFULSETS, DAEMONSETS):
+            name = resource.kind.lower()
+            await lose_record(place, resource, name)
 
         await place.set_image("shop-canary", TEAM, "shop:3")
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Progressing")
@@ -421,7 +452,8 @@ async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
     full = grants(kustomized(OVERLAYS / "cluster-wide"))
     lean = grants(kustomized(overlay_with(tmp_path, "cluster-wide", "routes-only")))
     kinds = [resource.plural for resource in WORKLOADS.values()]
-    assert full - lean == {Grant("", "apps", kind, verb) for kind in kinds for verb in ("get", "patch")}
+    histories = {Grant("", "apps", resource.plural, "list") for resource in HISTORIES.values()}
+    assert full - lean == histories | {Grant("", "apps", kind, verb) for kind in kinds for verb in ("get", "patch")}
     assert lean == grants(templated("rbac.copyPodSpecs=false"))
 
 
@@ -454,7 +486,7 @@ async def test_what_more_may_be_named_is_chosen(tmp_path: Path) -> None:
     )
     assert lean - full == more
     assert {grant.resource for grant in full - lean} == {
-        *("deployments", "deployments/scale", "statefulsets", "statefulsets/scale"),
+        *("deployments", "deployments/scale", "replicasets", "statefulsets", "statefulsets/scale"),
     }
 
 
@@ -556,7 +588,7 @@ async def test_secrets_are_read_with_the_right_to_and_without_it_that_is_said(pl
 
     async def query(request: web.Request) -> web.Response:
         heard.append(request.headers.get("Authorization"))
-        result = [{"metric": {}, "value": [0, "0"]}]
+        result = [{"metric": {}, "value": [time.time(), "0"]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     application = web.Application()

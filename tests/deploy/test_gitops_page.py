@@ -41,6 +41,8 @@ from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.plan import RoutePlan
 from canary.routes.reading import RouteReading
 from canary.status.conditions import conditions
+from canary.view.goal import Goal, Missed, Reached, Waiting, judge
+from canary.view.rollout import view
 from canary_sandbox.apiserver.schema import Schema
 
 Json = dict[str, Any]
@@ -263,6 +265,27 @@ def test_health_in_flux(document: Json, argo: str, flux: str) -> None:
     (health,) = FLUX_HEALTH["spec"]["healthCheckExprs"]
     assert (health["apiVersion"], health["kind"]) == (document["apiVersion"], document["kind"])
     assert in_flux(document) == flux
+
+
+@BY_NAME
+def test_wait_for_healthy_ends_as_they_say(document: Json, argo: str, flux: str) -> None:
+    """`canary wait --for healthy`, Argo CD and Flux go by one definition: what is current is reached, what has failed is missed."""
+    assert (argo == "Healthy") is (flux == "current")
+    ends = {"current": Reached, "failed": Missed}
+    assert type(judge(Goal.parse("healthy"), view(document | {"spec": {}}))) is ends.get(flux, Waiting)
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_wait_for_healthy_does_so_in_every_phase_whatever_the_reason(phase: Phase) -> None:
+    """The same for every reason that there is."""
+    wrong = phase is Phase.INVALID
+    ends = {"current": Reached, "failed": Missed}
+    for reason in EVERY:
+        document = rollout(
+            phase, reason=reason, pause=reason if phase is Phase.PAUSED else "", facts=WRONG if wrong else FACTS
+        )
+        said = judge(Goal.parse("healthy"), view(document | {"spec": {}}))
+        assert type(said) is ends.get(in_flux(document), Waiting), (reason, said)
 
 
 EVERY = tuple(

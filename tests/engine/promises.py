@@ -322,8 +322,8 @@ class Promises:
         if memory.paused is not None and memory.paused.reason in BY_POLICY:
             return
         live = [route for route in facts.routes if route.exists]
-        if all(route.share == 0 for route in live) and not any(self._extra(spot(route)) for route in live):
-            return
+        if all(route.share == 0 for route in live) and not any(self._served(spot(route)) for route in live):
+            return  # what a check says then is not about anything that the canary gets
         ahead = [r.intent.run for r in facts.routes if r.intent is not None]
         if memory.run is None or max(ahead, default=0) > memory.run.number:
             return
@@ -394,6 +394,8 @@ class Promises:
                     continue  # somebody has given other backends all of it
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
+                if swapped and (name, _rule(document, pair)) in self.lowered:
+                    continue  # promise 5: a Swap that is won raises nothing against a person
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
             if (number, name) in self.written and not swapped and not self._let_go(name):
                 self._nothing_in_the_ruins(name, document)
@@ -498,6 +500,10 @@ class Promises:
         """Whether the canary gets copies or requests that opt in, by what a run has added."""
         return self._copying(name) or bool(opted(self.world.routes[name]))
 
+    def _served(self, name: str) -> bool:
+        """The same, as it is served: a rule that a run has added, and whose backend somebody took out, sends nothing to anybody."""
+        return self._copying(name) or any(rule["backendRefs"] for rule in opted(self.world.routes[name]))
+
     def _copying(self, name: str) -> bool:
         """Whether a route sends copies to the canary in a rule that a run has added a mirror to."""
         document = self.world.routes[name]
@@ -535,7 +541,7 @@ class Promises:
         memory = self.world.memory or self.world.status
         remembered = memory.route(*of_spot(name))
         marked = parse_intent((after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)) is not None
-        if intent is None or intent.mode is not Mode.STEP or memory.run is None or memory.run.number != intent.run:
+        if intent is None or intent.mode is Mode.ROLLBACK or memory.run is None or memory.run.number != intent.run:
             return  # what an earlier run wrote is of no interest to this one
         if not marked and not (remembered is not None and remembered.owned):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was

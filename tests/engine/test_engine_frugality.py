@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
+
 import pytest
 from world import World, begun, route, rule, spec_of
 
 from canary.decide.actions import WriteRoute
+from canary.decide.engine import decide
 from canary.model.status import Phase
+from canary.status.project import project
 
 
 def counts(world: World, since: int) -> dict[str, int]:
@@ -107,3 +112,30 @@ def test_a_whole_run_in_figures() -> None:
     # three weights, the way back, and the annotation taken off
     assert (spent["route"], spent["copy"], spent["forget"], spent["finalizer"]) == (5, 1, 1, 2)
     assert spent["status"] <= 2 * 3 + 5
+
+
+def test_a_look_at_a_run_that_holds_asks_little_twice() -> None:
+    """Such looks are nearly all that a controller does: their cost is that of a sample, and of everybody who waits behind one.
+
+    Counted are calls of our own functions, which say the same on any machine.
+    """
+    world = begun(spec=spec_of(steps=[{"weight": 10, "hold": "2h"}]))
+    world.measure(0.0)
+    world.wait(10)
+    world.measure(0.0)
+    status, facts, calls = world.memory, world.facts(), 0
+    assert status is not None
+    assert facts.measurements
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event == "call" and "/canary/" in frame.f_code.co_filename
+
+    for _ in range(2):  # the first one fills what is kept for all looks
+        calls = 0
+        sys.setprofile(count)
+        try:
+            project(world.spec, decide(world.spec, status, facts), facts)
+        finally:
+            sys.setprofile(None)
+    assert 100 < calls < 520, calls

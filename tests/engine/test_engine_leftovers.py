@@ -15,7 +15,7 @@ from canary.decide.actions import ForgetPodSpec, RestorePodSpec
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, RouteView, RuleView, WorkloadView
 from canary.model.rollout import RolloutSpec
-from canary.model.run_status import Outcome, RunStatus, StepStatus
+from canary.model.run_status import CopyStatus, Outcome, RunStatus, StepStatus
 from canary.model.status import Phase, RolloutStatus
 from canary.model.workload_status import RevisionsStatus
 from canary.model.workloads import DEPLOYMENT
@@ -63,25 +63,30 @@ def facts(*, copied: bool = False, route: RouteView = ROUTE) -> Facts:
     )
 
 
-def after(outcome: Outcome | None) -> RolloutStatus:
+BOOK = CopyStatus(kind=DEPLOYMENT, workload="s", replaced="a")
+
+
+def after(outcome: Outcome | None, book: CopyStatus | None = BOOK) -> RolloutStatus:
     phases = {None: Phase.IDLE, Outcome.SUCCEEDED: Phase.SUCCEEDED, Outcome.ROLLED_BACK: Phase.ROLLED_BACK}
-    run = RunStatus(number=1, revision="b", started_at=NOW, outcome=outcome) if outcome else None
+    run = RunStatus(number=1, revision="b", replaces="a", copied=book, started_at=NOW, outcome=outcome)
+    run = run if outcome else None
     return RolloutStatus(phase=phases[outcome], run=run, revisions=RevisionsStatus(settled="b"))
 
 
+@pytest.mark.parametrize("book", [BOOK, None], ids=["on record", "of an earlier version"])
 @pytest.mark.parametrize(
     ("outcome", "action"),
     [
-        (Outcome.ROLLED_BACK, RestorePodSpec("s", DEPLOYMENT)),
+        (Outcome.ROLLED_BACK, RestorePodSpec("s", DEPLOYMENT, 1, "b", "a")),
         (None, ForgetPodSpec("s", DEPLOYMENT)),
         (Outcome.SUCCEEDED, ForgetPodSpec("s", DEPLOYMENT)),
     ],
 )
-def test_a_copy_that_took_effect_too_late(outcome: Outcome | None, action: object) -> None:
+def test_a_copy_that_took_effect_too_late(outcome: Outcome | None, action: object, book: CopyStatus | None) -> None:
     """After a run that was lost stable gets its own pod spec back; after one that was won, or that nobody remembers, only
     the trace of the copy goes: what runs there may be what somebody wants."""
-    assert action in decide(SPEC, after(outcome), facts(copied=True)).actions
-    assert action not in decide(SPEC, after(outcome), facts(copied=False)).actions
+    assert action in decide(SPEC, after(outcome, book), facts(copied=True)).actions
+    assert action not in decide(SPEC, after(outcome, book), facts(copied=False)).actions
 
 
 def test_a_restart_learns_from_the_route_why_a_run_rolls_back() -> None:

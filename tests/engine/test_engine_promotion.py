@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from world import Fault, Gateways, World, begun, route, spec_of
 
@@ -368,3 +370,76 @@ def test_a_deletion_that_cannot_put_a_copy_back_says_so() -> None:
     (told,) = {tell.message for tell in world.told if tell.reason == reasons.LEFTOVER}
     assert "stable cannot be seen" in told
     assert "copy.canary.dev/shop" in told
+
+
+# -- a Swap that is won, and a hand that lowers ---------------------------------------------------------------------------
+
+
+def ticks(world: World) -> None:
+    """A few: it does not come to rest as long as a write is refused."""
+    for _ in range(8):
+        world.tick()
+
+
+def won_on_one(**changes: object) -> World:
+    """A Swap over two routes that is won; nothing of its end can be written to the second one yet."""
+    spec = spec_of(
+        promotion="Swap",
+        routes=[{"name": "shop"}, {"name": "api"}],
+        steps=[{"weight": 100, "hold": "10s"}],
+        checks=None,
+        **changes,
+    )
+    world = begun(spec=spec, routes={"shop": route("shop"), "api": route("api")})
+    world.denied = frozenset({"api"})
+    world.now += timedelta(seconds=11)
+    ticks(world)
+    assert (world.phase, world.share("shop"), world.share("api")) == (Phase.PROMOTING, 100, 100)
+    assert world.status.run is not None
+    assert world.status.run.swap
+    return world
+
+
+@pytest.mark.parametrize("crash", [False, True])
+@pytest.mark.parametrize("stripped", [False, True])
+@pytest.mark.parametrize("left", [0, 40])
+def test_a_won_swap_never_raises_against_a_hand(left: int, stripped: bool, crash: bool) -> None:
+    """What somebody has lowered stays where they put it, who it was is said once, and the run ends as it was won."""
+    world = won_on_one()
+    if stripped:
+        world.strip("shop")
+    world.weigh(100 - left, left, "shop", by="bob")
+    if crash:
+        world.crash()
+    for _ in range(5):
+        ticks(world)
+        world.now += timedelta(minutes=1)
+    world.weigh(100 - left, left, "shop", by="bob")
+    ticks(world)
+    assert (world.phase, world.share("shop"), world.share("api")) == (Phase.PROMOTING, left, 100)
+    assert world.memory is not None
+    assert f"bob changed the canary's share on HTTPRoute shop from 100 % to {left} %" in world.memory.message
+    assert {tell.message for tell in world.told if tell.reason == reasons.LOWERED_BY_HAND} == {
+        f"bob changed the canary's share on HTTPRoute shop from 100 % to {left} %; the run is won, and leaves that"
+    }
+    world.denied = frozenset()
+    world.run()
+    assert (world.phase, world.status.swapped) == (Phase.SUCCEEDED, True)
+    assert "bob changed the canary's share on HTTPRoute shop" in world.status.message
+    weights = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
+    assert weights == {"s": 100 - left, "c": left}
+    assert not world.annotated("shop")
+    world.wait(3600)
+    assert {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]} == weights
+
+
+def test_a_won_swap_that_is_deleted_does_not_raise_against_a_hand_either() -> None:
+    """What the Rollout leaves is what somebody has put there."""
+    world = won_on_one()
+    world.weigh(100, 0, "shop", by="bob")
+    world.denied = frozenset()
+    world.delete()
+    world.run()
+    assert world.gone
+    weights = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
+    assert weights == {"s": 100, "c": 0}

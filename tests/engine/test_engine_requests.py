@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import Gateways, World, begun, spec_of
+from world import Fault, Gateways, World, begun, spec_of
 
 from canary.decide import reasons
 from canary.decide.actions import ClearRequest, EmitEvent
 from canary.decide.facts import Problem, Recorded
+from canary.decide.scope import failed_revisions
 from canary.decide.unread import unread
 from canary.model.measurement import Compared
 from canary.model.requests import Verb
@@ -436,3 +437,92 @@ def test_at_rest_by_a_spec_that_cannot_be_read_nothing_is_done(recorded: str) ->
     again = unread(first.status, facts)
     assert again.status == first.status
     assert again.actions == ((ClearRequest(str(world.request)),) if recorded == "one" else ())
+
+
+# -- an abort, and a revision that is there and was not tried yet ---------------------------------------------------------
+
+
+def _at(phase: Phase) -> World:
+    """A Rollout in this phase; of an active one with a run of revision b."""
+    match phase:
+        case Phase.PROGRESSING:
+            return progressing()
+        case Phase.PAUSED:
+            return paused()
+        case Phase.ROLLING_BACK:
+            return rolling_back()
+        case Phase.PROMOTING:
+            return promoting()
+        case _:
+            world = idle()
+            world.declare(paused=True)
+            return world
+
+
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "json"])
+@pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.ROLLING_BACK, Phase.IDLE])
+def test_an_abort_is_about_what_is_deployed(phase: Phase, plain: bool) -> None:
+    """A controller that was away finds another image and an abort: the run that was under way has failed, and the image does not start by itself.
+
+    One that had been there would have begun a run of it, which the abort would have ended.
+    """
+    world = _at(phase)
+    world.crash()
+    world.canary.revision = "c"
+    world.ask("abort", id_="" if plain else "x")
+    world.run()
+    world.answer(Gateways.PROMPT)
+    world.declare(paused=False)
+    world.wait(60)
+    assert world.status.last_request is not None
+    assert world.status.last_request.words.startswith("done: ")
+    assert "revision c does not start by itself; `canary start` begins a run of it" in world.status.last_request.message
+    assert (world.share(), world.status.active) == (0, False)
+    if phase is not Phase.IDLE:
+        assert world.status.run is not None
+        assert (world.status.run.number, world.status.run.revision, world.status.run.outcome) == (
+            1,
+            "b",
+            Outcome.ROLLED_BACK,
+        )
+    assert "c" not in failed_revisions(world.status), "nothing was said of it"
+    world.crash()
+    world.wait(60)
+    assert not world.status.active, "nor for a successor"
+    world.ask("start", id_="go")
+    world.run()
+    assert world.status.run is not None
+    assert (world.status.run.revision, world.status.active) == ("c", True)
+
+
+def test_a_revision_that_comes_after_an_abort_starts_by_itself() -> None:
+    """Whoever deploys after it means that; and one that waited is tried like any other once it is deployed anew."""
+    world = progressing()
+    world.crash()
+    world.canary.revision = "c"
+    world.ask("abort", id_="x")
+    world.run()
+    assert not world.status.active
+    for revision in ("d", "c"):
+        world.revise(revision)
+        world.run()
+        assert world.status.run is not None
+        assert (world.status.run.revision, world.status.active) == (revision, True)
+
+
+def test_an_abort_that_a_crash_cut_short_is_about_the_same() -> None:
+    """The routes say that it was done, and the record that it was not: what waits does not start by itself either."""
+    world = progressing()
+    world.crash()
+    world.canary.revision = "c"
+    world.ask("abort", id_="x")
+    world.script = lambda _, target: Fault.DIES_BEFORE if target == "status" else None
+    for _ in range(6):
+        world.tick()
+        if world.memory is None and world.share() == 0:
+            break
+    world.script = None
+    world.wait(60)
+    assert world.status.run is not None
+    assert (world.status.run.number, world.status.active, world.share()) == (1, False, 0)
+    assert "does not start by itself" in world.status.message

@@ -541,3 +541,80 @@ def test_a_record_that_somebody_forged_scales_nobody() -> None:
     made.crash()
     made.wait(100)
     assert (made.former["other"].replicas, made.status.former_canaries) == (3, ())
+
+
+def anonymous() -> World:
+    """A canary that began with no replicas, on an API server that keeps no record of who gives it some: only our own tells."""
+    made = World(spec())
+    made.stable.replicas = made.stable.ready = 10
+    made.canary.replicas = made.canary.ready = 0
+    made.canary.anonymous = True
+    made.run()
+    made.canary.revision = "b"
+    return made
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.DIES_AFTER])
+def test_what_is_given_is_on_record_before_it_is_given(nth: int, fault: Fault) -> None:
+    """The controller dies at the write of replicas, and the canary is another workload when the next one begins: it finds what to take back."""
+    made = anonymous()
+    if nth == 2:
+        made.run()
+    made.faults["replicas"] = fault
+    for _ in range(40):
+        if made.memory is None:
+            break
+        made.tick()
+        made.now += timedelta(seconds=1)
+    assert made.memory is None, "the controller has died there"
+    assert made.canary.replicas == {(1, Fault.DIES_BEFORE): 0, (2, Fault.DIES_AFTER): 5}.get((nth, fault), 1)
+    made.employ("next", "c")
+    made.wait(60)
+    assert (made.former["canary"].replicas, made.status.former_canaries) == (0, ())
+
+
+def test_the_next_run_knows_what_the_one_before_has_given() -> None:
+    """It begins while the canary drains, and has nothing to add; then somebody names another workload."""
+    made = anonymous()
+    made.run()
+    made.ask("abort", id_="a")
+    made.run()
+    made.wait(5)
+    made.request, made.canary.revision = None, "d"
+    made.run()
+    assert (made.status.run is not None and made.status.run.number, made.canary.replicas, made.phase) == (
+        2,
+        1,
+        Phase.PROGRESSING,
+    )
+    made.employ("next", "c")
+    made.wait(60)
+    assert (made.former["canary"].replicas, made.status.former_canaries) == (0, ())
+
+
+@pytest.mark.parametrize("resting", [False, True])
+def test_a_canary_that_was_another_for_a_while_is_still_known_to_be_ours(resting: bool) -> None:
+    """Somebody names another workload, and the first again: what it was given goes after the run, or with the next edit."""
+    made = anonymous()
+    made.run()
+    made.wait(11)
+    assert (made.canary.replicas, made.share()) == (5, 50)
+    made.employ("next", "c")
+    made.run()
+    if resting:
+        made.declare(paused=True)
+        made.ask("abort", id_="a")
+        made.run()
+        made.request = None
+    made.employ("canary")
+    made.run()
+    if resting:
+        assert made.phase is Phase.ROLLED_BACK
+        made.wait(60)
+        assert (made.canary.replicas, made.status.scale) == (0, None)
+        return
+    assert made.canary.replicas == 5
+    made.employ("third", "e")
+    made.wait(60)
+    assert (made.former["canary"].replicas, made.status.former_canaries) == (0, ())

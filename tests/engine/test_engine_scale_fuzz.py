@@ -41,6 +41,8 @@ def _forge(world: World, scale: Any) -> None:
 
 def _autoscaler(world: World, name: str) -> None:
     world.scaling = replace(world.scaling, autoscaler=name)
+    for workload in (world.canary, *world.former.values()) if name else ():
+        workload.by_us = False  # what it finds is its own from then on
 
 
 TIMES = st.sampled_from(["2026-03-01T11:00:00Z", "2026-03-01T12:00:10Z", "2999-01-01T00:00:00Z", "x", None])
@@ -124,12 +126,13 @@ def _ticks(world: World, number: int = 4) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(story=stories(), after=st.sampled_from(["Zero", "Keep"]))
-def test_whatever_happens(story: list[Event], after: str) -> None:
+@given(story=stories(), after=st.sampled_from(["Zero", "Keep"]), anonymous=st.booleans())
+def test_whatever_happens(story: list[Event], after: str, anonymous: bool) -> None:
     """The bystander objects to a share without replicas, and to a scaling that is not ours; in the end nothing of ours is left."""
     world = World(_spec(after))
     world.stable.replicas = world.stable.ready = 4
     world.canary.replicas = world.canary.ready = 0
+    world.canary.anonymous = anonymous
     _ticks(world)
     world.canary.revision = "b"
     _ticks(world)
@@ -158,5 +161,9 @@ def test_whatever_happens(story: list[Event], after: str) -> None:
     assert not world.canary.scaled, "what was ours is given back"
     lost = [name for name, workload in world.former.items() if workload.scaled]
     assert not lost or world.forged, "of what was the canary, too"
+    left = [
+        workload.name for workload in (world.canary, *world.former.values()) if workload.by_us and workload.replicas
+    ]
+    assert after == "Keep" or world.forged or not left, "what was given is taken back, whoever is on record for it"
     assert (world.status.scale, world.status.former_canaries) == (None, ())
     assert not world.finalizer

@@ -686,13 +686,15 @@ def test_a_rollout_deleted_after_success_leaves_no_record() -> None:
 
 
 def test_a_record_of_another_rollout_puts_nothing_back() -> None:
-    """Same name, another uid: what it replaced is an old version by now."""
+    """Same name, another uid: what it replaced is an old version by now. What this run replaced is nowhere else, and that is said."""
     world = promoting()
     assert world.stable.record is not None
-    world.stable.record = replace(world.stable.record, uid="deleted long ago")
+    world.stable.record = replace(world.stable.record, uid="deleted long ago", replaced="old")
+    world.stable.history.clear()
     world.ask("abort")
     world.run()
     assert (world.phase, world.stable.revision, world.stable.record) == (Phase.ROLLED_BACK, "b", None)
+    assert reasons.STABLE_NOT_RESTORED in world.reasons
 
 
 # -- at rest ----------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from canary.model.measurement import Answered, Compared, Counts, Malformed, NoDa
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.route_status import RouteStatus
-from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.run_status import CopyStatus, Outcome, PauseStatus, RunStatus, StepStatus
 from canary.model.status import Phase, RequestOutcome, RequestStatus, RolloutStatus
 from canary.model.workload_status import RevisionsStatus
 from canary.routes.acceptance import Acceptance
@@ -199,6 +199,16 @@ statuses = built(
             unavailable_since=optional(times),
             outages=st.integers(0, 9),
             replaces=st.sampled_from(("", "a", "b")),
+            copied=optional(
+                built(
+                    CopyStatus,
+                    kind=st.just("Deployment"),
+                    workload=st.sampled_from(("stable", "canary", "other")),
+                    replaced=revisions,
+                    kept=revisions,
+                    lost=st.booleans(),
+                )
+            ),
             swap=st.booleans(),
         )
     ),
@@ -314,6 +324,8 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             blind=draw(st.booleans()),
             senseless=tuple(draw(st.lists(st.sampled_from(("run", "step")), max_size=1))),
             unwritten=draw(st.dictionaries(st.sampled_from(KEYS), st.text(max_size=9), max_size=2)),
+            uncopied=draw(st.text(max_size=9)),
+            unrestored=draw(st.dictionaries(st.integers(1, 3), st.text(max_size=9), max_size=2)),
             good=draw(st.dictionaries(st.sampled_from(("errors", "gone")), times, max_size=1)),
         ),
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import World, begun, spec_of
+from world import Gateways, World, begun, spec_of
 
+from canary.checks.judges.against import Against
 from canary.decide import reasons
+from canary.decide.scope import Scope
+from canary.model.check_status import VerdictKind
 from canary.model.run_status import Outcome
 from canary.model.status import Phase
 
@@ -244,3 +248,98 @@ def test_nothing_rises_is_promoted_or_completed(
     world.ask("abort", id_="last")
     world.run()
     assert won or share_of(world) == 0
+
+
+# -- single checks, and what is declared beside the plan ------------------------------------------------------------------
+
+
+def _check(name: str, **more: Any) -> dict[str, Any]:
+    return {"name": name, "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "failureLimit": 3, **more}
+
+
+def test_a_check_that_cannot_be_read_lets_nothing_through_and_is_not_forgotten() -> None:
+    """What is left of the spec passes, people ask for everything: nothing rises. What was counted of the check counts on when it can be read again."""
+    world = begun(spec=spec_of(promotion="Await", steps=WAY, checks=[_check("good"), _check("odd")]))
+    world.wait(1)
+    for _ in range(2):
+        world.measure(0.0, "good")
+        world.measure(0.5, "odd")
+        world.wait(1)
+    odd = world.status.check("odd")
+    assert odd is not None
+    assert odd.failures == 2
+    spec = world.misread(checks=[_check("good"), _check("odd", interval="often")])
+    assert [check.name for check in world.spec.checks] == ["good"]
+    for verb in (*ASKED, "wait"):
+        world.ask(verb, id_=verb)
+        world.run()
+        world.request = None
+        for _ in range(5):
+            world.measure(0.0)
+            world.wait(60)
+        assert (share_of(world), world.status.active) == (10, True)
+    odd = world.status.check("odd")
+    assert odd is not None
+    assert (odd.verdict, odd.reason, odd.failures) == (VerdictKind.UNKNOWN, "CheckUnreadable", 2)
+    world.mend(spec)
+    world.crash()
+    world.run()
+    for _ in range(2):
+        world.measure(0.0, "good")
+        world.measure(0.5, "odd")
+        world.wait(1)
+    run = world.status.run
+    assert run is not None
+    assert (run.outcome, run.reason) == (Outcome.ROLLED_BACK, reasons.CHECK_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("field", "declared", "reason"),
+    [
+        ("acceptTimeout", "10m", reasons.NOT_ACCEPTED),
+        ("unavailableGrace", "10m", reasons.CANARY_UNAVAILABLE),
+        ("deadline", "10m", reasons.DEADLINE_EXCEEDED),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_the_one_on_record(field: str, declared: str, reason: str) -> None:
+    """A controller that begins then knows it from the run: no default ends the run sooner, and none lets it last."""
+    world = begun(spec=spec_of(steps=WAY, checks=None, **{field: declared}))
+    if field == "acceptTimeout":
+        world.answer(Gateways.LATE)
+        world.wait(11)
+        assert share_of(world) == 50
+    if field == "unavailableGrace":
+        world.canary.ready = 0
+        world.run()
+    world.misread(**{field: "soon"})
+    world.wait(540)
+    world.crash()
+    world.wait(30)
+    assert world.status.active
+    world.wait(60)
+    run = world.status.run
+    assert run is not None
+    assert (run.outcome, run.reason) == (Outcome.ROLLED_BACK, reason)
+
+
+def test_a_comparison_keeps_its_part_of_alpha() -> None:
+    """Which others share it cannot be read: it does not become more likely to fail a canary that is as good as stable."""
+    compared = {
+        "compare": {"prometheus": {"requests": "r{{ backend.service }}", "failures": "f{{ backend.service }}"}},
+        "threshold": None,
+        "prometheus": None,
+        "failureLimit": None,
+    }
+    checks = [{key: value for key, value in (_check(name) | compared).items() if value is not None} for name in "ab"]
+    world = begun(spec=spec_of(steps=WAY, checks=checks, alpha="2%"))
+    world.measure("Unreachable")
+    world.run()
+    known = {check.name: check.evidence.alpha for check in world.status.checks if check.evidence is not None}
+    assert known == {"a": 0.01, "b": 0.01}
+    world.misread(alpha="often", checks=[checks[0], checks[1] | {"interval": "often"}])
+    world.run()
+    scope = Scope(world.spec, world.memory or world.status, world.facts())
+    ((check, _),) = scope.checks
+    assert isinstance(check.judge, Against)
+    assert check.judge.alpha == Fraction(1, 100)
+    assert world.spec.shared_alpha == Fraction(2, 100)

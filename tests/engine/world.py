@@ -54,6 +54,7 @@ from canary.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    NothingToRestore,
     ShareError,
     SpecError,
     Unavailable,
@@ -148,6 +149,12 @@ class Workload:
     unseen: bool = False
     """Its kind is out of sight."""
     there: bool = True
+    anonymous: bool = False
+    """Nobody is on record as who scales it, as of one that had no replicas before."""
+    by_us: bool = False
+    """Whether it was the controller that has scaled it last, which only this world knows for sure."""
+    history: list[str] = field(default_factory=list)
+    """Revisions that it had, as its ReplicaSets keep them."""
 
     @property
     def kept(self) -> str | None:
@@ -180,7 +187,8 @@ class Workload:
 
     def give(self, replicas: int, *, by: str = "") -> None:
         """Somebody scales it."""
-        self.replicas, self.scaled, self.scaler = replicas, not by, by or self.scaler
+        self.replicas, self.scaled, self.scaler = replicas, not by and not self.anonymous, by or self.scaler
+        self.by_us = not by
         if not self.slow or replicas < self.ready:
             self.ready = replicas
 
@@ -310,6 +318,10 @@ class World:
     canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
     former: dict[str, Workload] = field(default_factory=dict)
     """Workloads that were the canary before, by name."""
+    strips: bool = False
+    """Whether admission takes the annotation off a workload that is copied to."""
+    uncopied: str = ""
+    unrestored: dict[int, str] = field(default_factory=dict)
     admit: Callable[[str], str] = str
     """What admission makes of a pod spec that is copied."""
     lives: int = 1
@@ -466,6 +478,8 @@ class World:
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
             altered=dict(self.altered),
+            uncopied=self.uncopied,
+            unrestored=dict(self.unrestored),
             scaling=self.scaling,
             former=self._former(memory),
             time_of_day=self.now + self.wall,
@@ -570,6 +584,8 @@ class World:
                 self.failing = True
                 if isinstance(action, WriteRoute):
                     self.unwritten[action.key] = str(error)
+                if isinstance(action, CopyPodSpec):
+                    self.uncopied = str(error)
                 if isinstance(action, StampRequest):
                     self.unstamped = action.raw
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
@@ -578,6 +594,8 @@ class World:
             else:
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
                     self.scaling = replace(self.scaling, failed="", denied=False)
+                if isinstance(action, CopyPodSpec):
+                    self.uncopied = ""
                 if isinstance(action, WriteRoute):
                     self.unwritten.pop(action.key, None)
         self.memory = after
@@ -631,7 +649,9 @@ class World:
         self.promises.crashed()
         self.lives += 1
         self.unwritten.clear()
-        self.unstamped = ""
+        self.altered.clear()
+        self.unrestored.clear()
+        self.uncopied = self.unstamped = ""
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
         self.roles = Roles()
@@ -649,7 +669,7 @@ class World:
             case CopyPodSpec():
                 self._attempt("workload", lambda: self._copy(action))
             case RestorePodSpec():
-                self._attempt("workload", lambda: self._restore(action.target))
+                self._attempt("workload", lambda: self._restore(action))
             case ForgetPodSpec():
                 self._attempt("workload", lambda: self._forget(action.target))
             case ScaleWorkload():
@@ -680,7 +700,12 @@ class World:
                     self._somebody(target)
                 else:
                     raise Conflict("409", status=409)
-        write()
+        try:
+            write()
+        except WriteAltered as altered:
+            if fault is Fault.DIES_AFTER:  # the answer that says so reaches nobody
+                raise Crash from altered
+            raise
         match fault:
             case Fault.DIES_AFTER:
                 raise Crash
@@ -700,16 +725,17 @@ class World:
         except jsonpatch.JsonPatchException as error:
             raise Unprocessable(str(error), status=422) from error
         before = self.routes[where]
+        meant = after
+        if self.admission is not None:
+            after = duplicate(after)
+            self.admission(after)
         self._store(where, after)
-        self.promises.route_written(action, before, self.routes[where])
+        self.promises.route_written(action, before, meant if self.admission is not None else self.routes[where])
         self.wrote.append(("route", action))
         self.altered.pop(action.key, None)
-        if self.admission is not None:
-            self.routes[where] = duplicate(self.routes[where])
-            self.admission(self.routes[where])
-            if altered := action.plan.kept(self.routes[where], before):
-                self.altered[action.key] = self.routes[where]["metadata"]["generation"]
-                raise WriteAltered(altered)
+        if self.admission is not None and (altered := action.plan.kept(self.routes[where], before)):
+            self.altered[action.key] = self.routes[where]["metadata"]["generation"]
+            raise WriteAltered(altered)
 
     def _somebody(self, name: str) -> None:
         """Somebody else writes the route between our read and our write: the port's weight stays, a field moves."""
@@ -748,15 +774,23 @@ class World:
         source, target = self._workload(action.source), self._workload(action.target)
         if source.revision != action.revision or target.revision != action.replaces:
             raise Conflict("another revision than the decision saw", status=409)
+        if self.strips:
+            raise WriteAltered("the API server does not keep the annotation")
         self.wrote.append(("copy", action))
+        target.history.append(target.revision)
         target.record = CopyView(action.uid, action.run, self.admit(source.revision), target.revision)
         target.revision, target.rolled_out = self.admit(source.revision), False
 
-    def _restore(self, name: str) -> None:
-        target = self._workload(name)
-        if target.record is not None and target.record.copied == target.revision:
-            self.wrote.append(("restore", name))
-            target.revision, target.rolled_out = target.record.replaced, False
+    def _restore(self, action: RestorePodSpec) -> None:
+        target = self._workload(action.target)
+        if target.revision != action.copied:
+            raise Conflict("another revision than the decision saw", status=409)
+        kept = target.record.replaced if target.record is not None else ""
+        if action.replaced not in {kept, *target.history}:
+            self.unrestored[action.run] = f"revision {action.replaced} is nowhere to be found"
+            raise NothingToRestore(self.unrestored[action.run])
+        self.wrote.append(("restore", action.target))
+        target.revision, target.rolled_out = action.replaced, False
 
     def _forget(self, name: str) -> None:
         self.wrote.append(("forget", name))

@@ -109,7 +109,7 @@ async def test_in_cluster(service_account: Path) -> None:
     assert connection.user == "system:serviceaccount:canary-system:canary"
     path = kubeconfig(service_account / "config", namespace="shop")
     assert (await load(kubeconfig=path, service_account=service_account, environ=IN_CLUSTER)).namespace == "shop"
-    with pytest.raises(ConfigError, match="Service host"):
+    with pytest.raises(ConfigError, match="KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT have to be set"):
         await load(service_account=service_account, environ={})
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -13,12 +16,18 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def vector(*series: tuple[dict[str, str], float | str]) -> web.Response:
-    result = [{"metric": labels, "value": [1700000000.1, str(value)]} for labels, value in series]
+    moment = round(time.time(), 3)
+    result = [{"metric": labels, "value": [moment, str(value)]} for labels, value in series]
     return success("vector", result)
 
 
 def success(kind: str, result: Any) -> web.Response:
-    return web.json_response({"status": "success", "data": {"resultType": kind, "result": result}})
+    """As of when it says to be, if it says so at all."""
+    sent = {}
+    with contextlib.suppress(KeyError, TypeError, ValueError, IndexError, OverflowError, OSError):
+        one = result[0] if kind == "vector" else {"value": result}
+        sent["Date"] = formatdate(float(one["histogram" if "histogram" in one else "value"][0]), usegmt=True)
+    return web.json_response({"status": "success", "data": {"resultType": kind, "result": result}}, headers=sent)
 
 
 def failure(code: int, kind: str, error: str) -> web.Response:

@@ -57,13 +57,14 @@ print(server.server_port, flush=True)
 server.serve_forever()
 """
 
+MOMENT = 1700000000.1
 HEAD = '{"status":"success","data":{"resultType":"vector","result":['
 
 
 def series(count: int, labels: int) -> tuple[str, str, int, str]:
     """So many series, each with so many labels."""
     metric = json.dumps({f"label_{index}": "x" * 24 for index in range(labels)}, separators=(",", ":"))
-    one = f'{{"metric":{metric},"value":[1700000000.1,"0.25"]}}'
+    one = f'{{"metric":{metric},"value":[{MOMENT},"0.25"]}}'
     return HEAD + one, "," + one, count - 1, "]}}"
 
 
@@ -77,7 +78,7 @@ BODIES = {
     "numbers": (HEAD, "1,", 500_000, "1]}}"),
     "objects": (HEAD, '{"a":', 20_000, "1" + "}" * 20_000 + "]}}"),
     "huge": (HEAD, "[],", 3_000_000, "[]]}}"),
-    "text": (HEAD + '{"metric":{"a":"', "x", 900_000, '"},"value":[1,"0.25"]}]}}'),
+    "text": (HEAD + '{"metric":{"a":"', "x", 900_000, '"},"value":[' + str(MOMENT) + ',"0.25"]}]}}'),
 }
 
 
@@ -124,7 +125,7 @@ async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expecte
     gc.freeze()  # as a controller does
     beating = asyncio.create_task(beat())
     try:
-        query = Query(Prometheus(body), many=True, timeout=20)
+        query = Query(Prometheus(body), many=True, timeout=20, instant=MOMENT)
         answers: list[Any] = await asyncio.gather(*(provider.measure(query, NOW) for _ in range(16)))
     finally:
         beating.cancel()

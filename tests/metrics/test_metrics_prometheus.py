@@ -54,6 +54,11 @@ async def test_scalar(prometheus, provider) -> None:
         ("vector", 5, "without a plain number"),
         ("vector", [{"metric": {}, "value": [1, 10**400]}], "without a plain number"),
         ("scalar", [1, 10**400], "without a plain number"),
+        ("vector", [{"metric": {}, "value": [1, False]}], "without a plain number"),
+        ("vector", [{"metric": {}, "value": [1, "0_0"]}], "without a plain number"),
+        ("vector", [{"metric": {}, "value": ["NaN", "0"]}], "without a plain number"),
+        ("vector", [{"metric": {}, "value": [-1e18, "0"]}], "without a plain number"),
+        ("scalar", [False, "0"], "without a plain number"),
     ],
 )
 async def test_results_that_are_no_measurement(prometheus, provider, kind: str, result: Any, words: str) -> None:
@@ -463,7 +468,8 @@ def test_hosts_are_compared_whole(address: str, hosts: list[str], expected: bool
 async def test_counters_come_with_their_labels_and_their_instant(prometheus, provider) -> None:
     """All series of an answer, and when they are of by the server's clock; a question may name that instant."""
     labels = [{"pod": "a", "code": "200"}, {"pod": "b"}]
-    prometheus.answers["n"] = lambda: vector(*zip(labels, (5, "7"), strict=True))
+    result = [{"metric": one, "value": [1700000000.1, value]} for one, value in zip(labels, (5, "7"), strict=True)]
+    prometheus.answers["n"] = lambda: success("vector", result)
     found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
     assert isinstance(found, Sample)
     series = {frozenset(one.items()): value for one, value in zip(labels, (5.0, 7.0), strict=True)}
@@ -496,7 +502,34 @@ async def test_counters_of_a_part_of_the_stores_are_refused(prometheus, provider
     found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
     assert isinstance(found, Malformed)
     assert (found.reason, "store-1: no answer" in found.message) == ("PartialAnswer", True)
-    assert isinstance(await provider.measure(Query(Prometheus("n")), NOW), NoData)
+    one = await provider.measure(Query(Prometheus("n")), NOW)
+    assert isinstance(one, Malformed), "nor is it known of a number what a part of them would have made of it"
+    assert one.reason == "PartialAnswer"
+
+
+@pytest.mark.parametrize("status", ["error", None], ids=["an error", "nothing"])
+async def test_an_answer_that_does_not_say_success_is_none(prometheus, provider, status: str | None) -> None:
+    """Whatever comes with it."""
+    said = {} if status is None else {"status": status, "error": "shard 3 is down"}
+    result = [{"metric": {}, "value": [time.time(), "0"]}]
+    prometheus.answers["n"] = lambda: web.json_response({**said, "data": {"resultType": "vector", "result": result}})
+    found = await provider.measure(Query(Prometheus("n")), NOW)
+    assert isinstance(found, Malformed)
+    assert found.reason == "UnexpectedResult"
+    assert status is None or "shard 3 is down" in found.message
+
+
+@pytest.mark.parametrize("kind", ["vector", "scalar"])
+async def test_an_answer_of_an_hour_ago_is_no_news(prometheus, provider, kind: str) -> None:
+    """As a cache before the server may give it, for as long as it likes."""
+    old = [time.time() - 3600, "0"]
+    result = [{"metric": {}, "value": old}] if kind == "vector" else old
+    answer = {"status": "success", "data": {"resultType": kind, "result": result}}
+    prometheus.answers["n"] = lambda: web.json_response(answer)
+    found = await provider.measure(Query(Prometheus("n")), NOW)
+    assert isinstance(found, Malformed)
+    assert found.reason == "StaleAnswer"
+    assert "answers from a cache" in found.message
 
 
 def told(*buckets: Any, count: Any = "9") -> Any:

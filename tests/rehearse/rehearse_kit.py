@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,12 @@ async def prometheus_of(
     async def answer(request: web.Request) -> web.Response:
         query, at = request.query["query"], float(request.query.get("time", now))
         if query == "time()":
-            return _success("scalar", [now, str(now)])
+            return _success("scalar", [now, str(now)], now)
         series = [
             {"metric": labels, "value": [at, str(rate * (at - now + 10_000_000))]}
             for labels, rate in _series(rates, query)
         ]
-        return _success("vector", series)
+        return _success("vector", series, now)
 
     async def ranged(request: web.Request) -> web.Response:
         if hanging is not None:
@@ -135,5 +136,7 @@ def _series(rates: Mapping[str, float | Mapping[str, float]], query: str) -> lis
     return [] if found is None else [({"instance": "a"}, found)]
 
 
-def _success(kind: str, result: Any) -> web.Response:
-    return web.json_response({"status": "success", "data": {"resultType": kind, "result": result}})
+def _success(kind: str, result: Any, now: float | None = None) -> web.Response:
+    """`now`: what time it is there."""
+    sent = {} if now is None else {"Date": formatdate(now, usegmt=True)}
+    return web.json_response({"status": "success", "data": {"resultType": kind, "result": result}}, headers=sent)

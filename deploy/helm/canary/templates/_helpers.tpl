@@ -141,6 +141,15 @@ app.kubernetes.io/component: controller
 - apiGroups: [apps]
   resources: {{ toJson .Values.rbac.workloads }}
   verbs: [get, patch]
+- apiGroups: [apps]
+  resources: {{ include "canary.histories" . }}
+  verbs: [list]
+{{- end }}
+
+{{- define "canary.histories" -}}
+{{- $found := list }}
+{{- range .Values.rbac.workloads }}{{ $found = append $found (ternary "replicasets" "controllerrevisions" (eq . "deployments")) }}{{ end }}
+{{- toJson (uniq $found) }}
 {{- end }}
 
 {{- define "canary.rules.scaling" -}}
