@@ -257,10 +257,10 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    removed: bool = False
+    """Whether the annotation of that request was gone since."""
     copying: bool = False
     """That run is on record as one that copies to the stable workload."""
-    removed: bool = False
-    """Whether its annotation was gone since."""
     step: int = 0
     """The step of that run; 0 before its first one."""
     share: float = 0

@@ -59,7 +59,7 @@ def written(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
 def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     """The rules, by key, that have the run's share at its present step.
 
-    One that has come since that was written has what its owner wrote, and joins with the next step: what the run has shown is of
+    One that has come since that was written has what its owner wrote, and joins with the next step, or the promotion: what the run has shown is of
     the others (docs/decisions/0077). One that has more than the step gives is put to that, and so has joined. Where all others are
     gone, all have joined: else the run would be nowhere; and where nobody can tell which are the run's, all stay on record.
     """
@@ -67,7 +67,7 @@ def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
     if scope.run.outcome is not None or route.problem or (intent is None and remembered is None):
         return there
-    if intent is not None and intent.step != scope.step.index:
+    if scope.status.phase is Phase.PROMOTING or (intent is not None and intent.step != scope.step.index):
         return there
     noted = {*remembered.rules, *remembered.baseline} if remembered is not None else set()
     said = {*intent.rules, *intent.baseline} if intent is not None else set()
