@@ -180,7 +180,7 @@ class Workload:
 
     def give(self, replicas: int, *, by: str = "") -> None:
         """Somebody scales it."""
-        self.replicas, self.scaled, self.scaler = replicas, not by, by or self.scaler
+        self.replicas, self.scaled, self.scaler = replicas, not by, by  # who writes the number takes it over
         if not self.slow or replicas < self.ready:
             self.ready = replicas
 
