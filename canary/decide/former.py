@@ -119,12 +119,14 @@ def _goes(scope: Scope, each: FormerCanaryStatus, seen: FormerView) -> bool:
     """Whether it has replicas that are to go, are ours, and are nobody else's by now.
 
     An API server keeps no record of who writes the scale subresource once that has been written to none, so of a canary that began
-    there managedFields do not tell: then it has to have just as many as it was given.
+    there managedFields do not tell. Then it has to have just as many as it was given, and nobody may be on record for them: whatever was
+    not written to none by that subresource has somebody, if only who created it, and the number alone could be anybody's.
     """
     scale = scope.spec.scale
     if scale is None or scale.after is not AfterRun.ZERO or scope.facts.swapped:
         return False
-    mine = seen.view.scaled or seen.view.replicas in {each.given, each.giving}
+    ours = seen.view.replicas in {each.given, each.giving} and not seen.view.scaler
+    mine = seen.view.scaled or ours
     return seen.view.replicas > 0 and mine and not seen.used and not seen.scaling.autoscaler
 
 

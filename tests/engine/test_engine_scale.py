@@ -533,11 +533,23 @@ def test_a_request_in_the_very_moment_of_the_edit_loses_nothing() -> None:
     assert (made.former["canary"].replicas, made.former["canary"].scaled) == (0, False)
 
 
-def test_a_record_that_somebody_forged_scales_nobody() -> None:
-    """Nothing on it says that we have scaled it; of a kind that nobody scales nothing is kept."""
+@pytest.mark.parametrize("given", [0, 3])
+def test_a_record_that_somebody_forged_scales_nobody(given: int) -> None:
+    """Nothing on it says that we have scaled it, be the number on record its own; of a kind that nobody scales nothing is kept."""
     made = world()
-    made.former["other"] = Workload("other", "x", replicas=3)
-    made.recorded["formerCanaries"] = [{"kind": kind, "name": "other"} for kind in ("Deployment", "DaemonSet", "Foo.x")]
+    made.former["other"] = Workload("other", "x", replicas=3, scaler="kubectl-create")
+    kinds = ("Deployment", "DaemonSet", "Foo.x")
+    made.recorded["formerCanaries"] = [{"kind": kind, "name": "other", "given": given} for kind in kinds]
+    made.crash()
+    made.wait(100)
+    assert (made.former["other"].replicas, made.status.former_canaries) == (3, ())
+
+
+def test_nor_do_books_of_a_canary_that_never_was_one() -> None:
+    """The same by `status.scale`: the workload that it names is the canary no more at once, and nothing of it is ours."""
+    made = world()
+    made.former["other"] = Workload("other", "x", replicas=3, scaler="kubectl-create")
+    made.recorded["scale"] = {"kind": "Deployment", "workload": "other", "given": 3}
     made.crash()
     made.wait(100)
     assert (made.former["other"].replicas, made.status.former_canaries) == (3, ())

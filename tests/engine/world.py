@@ -187,8 +187,8 @@ class Workload:
 
     def give(self, replicas: int, *, by: str = "") -> None:
         """Somebody scales it."""
-        self.replicas, self.scaled, self.scaler = replicas, not by and not self.anonymous, by or self.scaler
-        self.by_us = not by
+        self.replicas, self.scaled = replicas, not by and not self.anonymous
+        self.scaler, self.by_us = by, not by  # who writes the number takes it over
         if not self.slow or replicas < self.ready:
             self.ready = replicas
 
