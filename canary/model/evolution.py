@@ -24,10 +24,10 @@ from canary.model.run_status import (
     PauseStatus,
     RunStatus,
     StepStatus,
-    TermsStatus,
 )
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import RequestOutcome, RequestStatus
+from canary.model.terms import TermsStatus
 from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
 from canary.model.workloads import DEPLOYMENT
 

@@ -15,10 +15,10 @@ from pydantic import Field, model_validator
 from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name
-from canary.model.run_status import TermsStatus
 from canary.model.scaling import Scale
 from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Comparer, Step
+from canary.model.terms import TermsStatus
 from canary.model.traffic import Traffic
 from canary.model.values import Alpha, Duration
 from canary.model.workloads import (

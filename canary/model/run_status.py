@@ -11,8 +11,8 @@ from pydantic import Field
 from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.bounded import MAX_RUNS, Text
+from canary.model.terms import TermsStatus
 from canary.model.times import Timestamp
-from canary.model.values import Alpha, Duration
 
 
 class Outcome(StrEnum):
@@ -35,15 +35,6 @@ class TriggerStatus(ApiModel):
 
     by: Annotated[Text, Field(description="A user, or `revision`.")] = ""
     reason: Annotated[Text, Field(description="Why, in words.")] = ""
-
-
-class TermsStatus(ApiModel):
-    """What was declared besides the plan when the spec could last be read: it holds for as long as it cannot be. Defaults are left out."""
-
-    accept_timeout: Annotated[Duration | None, Field(description="spec.acceptTimeout.")] = None
-    unavailable_grace: Annotated[Duration | None, Field(description="spec.unavailableGrace.")] = None
-    deadline: Annotated[Duration | None, Field(description="spec.deadline.")] = None
-    alpha: Annotated[Alpha | None, Field(description="spec.alpha.")] = None
 
 
 class CopyStatus(ApiModel):
