@@ -110,11 +110,8 @@ def restart(scope: Scope) -> Next | None:
         reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
     else:
         return None
-    if scope.run.copied is not None:
-        if reason == reasons.PLAN_CHANGED and booked(scope) is not None:
-            return None  # all that was planned is passed, and stable has what passed: it is finished as it was planned
-        # Stable runs what is no more to be released, and what it ran before would be on nobody's record: that is put back first.
-        return fail(scope, Stop(reasons.SUPERSEDED, f"{why}, after {scope.run.copied.workload} was copied to"))
+    if reason == reasons.PLAN_CHANGED and booked(scope) is not None:
+        return None  # all that was planned is passed, and stable has what passed: it is finished as it was planned
     taken = next(canary_taken(scope.facts, {route.key for route in scope.facts.routes if scope.owned(route)}), None)
     if taken is not None:
         return fail(scope, Stop(reasons.SUPERSEDED, f"{why}, and no run begins of that: {taken.message}"))

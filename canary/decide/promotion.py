@@ -16,7 +16,7 @@ from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Decision, Next, Place, Scope
-from canary.decide.writes import writing
+from canary.decide.writes import won_on_record, writing
 from canary.model.evolution import copying, ended, unaccepted
 from canary.model.rollout import Promotion
 from canary.model.run_status import Outcome
@@ -176,8 +176,9 @@ def _succeed(scope: Scope, message: str) -> Next:
 
 def finishing(scope: Scope) -> Decision:
     """The run is won: the traffic goes back, and the outcome on record before the last of it."""
-    # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
-    forgetting = tidied_copy(scope)
+    # As soon as that is on record: until then a restart finds a run that may still fail. A record that outlives the run (which may be
+    # deleted while a gateway still answers) is of no good to anybody.
+    forgetting = tidied_copy(scope) if won_on_record(scope) else ()
     scope, kept = _as_a_hand_left_it(scope)
     scope, pending = writing(scope.with_(*forgetting))
     if pending:

@@ -122,7 +122,7 @@ def swapped_without_traffic(scope: Scope) -> Scope:
 def _given_all(scope: Scope, route: RouteView) -> bool:
     """Whether this run has given the canary all of a route."""
     intent = route.intent if scope.ours(route) else None
-    if intent is None:
+    if intent is None or intent.mode is Mode.FINISH:  # which has what a hand has left there
         return _was_full(scope, route)
     return bool(intent.weights) and all(each.share == 100 for each in intent.weights.values())
 

@@ -110,7 +110,7 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     wanted, mode = due(scope), mode_of(scope)
     if mode is Mode.ROLLBACK:
         return wanted
-    if mode is Mode.FINISH and not _won_on_record(scope):
+    if mode is Mode.FINISH and not won_on_record(scope):
         return ()  # a route that says so before the record does would have to be believed by a restart, whoever wrote it
     doubtful = {route.key for route in scope.facts.routes if route.problem and mode is Mode.STEP}
     if not doubtful and not withheld(scope.facts):
@@ -119,7 +119,7 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(write for write in wanted if not ((doubted or write.key in doubtful) and raises(scope, write)))
 
 
-def _won_on_record(scope: Scope) -> bool:
+def won_on_record(scope: Scope) -> bool:
     """Whether the API server's copy of the status says that this run is won."""
     recorded = scope.facts.recorded
     return recorded.run == scope.run.number and recorded.outcome is Outcome.SUCCEEDED

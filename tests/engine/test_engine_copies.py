@@ -536,23 +536,3 @@ def test_a_plan_edited_while_a_copy_rolls_out_loses_no_way_back() -> None:
     world.run()
     end(world)
     assert (world.phase, world.stable.revision, world.share()) == (Phase.ROLLED_BACK, "a", 0)
-
-
-@pytest.mark.parametrize("crash", [False, True])
-def test_a_new_revision_while_a_copy_rolls_out_puts_back_what_was_copied(crash: bool) -> None:
-    """Users are on the canary, which is another version now: all go back to stable, stable to what it ran, and a run of the new one begins."""
-    world = promoting()
-    world.revise("c")
-    world.run()
-    if crash:
-        world.crash()
-    world.stable.rolled_out = True
-    world.run()
-    assert (world.stable.revision, world.stable.record) == ("a", None)
-    run = world.status.run
-    assert run is not None
-    assert (run.number, run.revision, run.replaces) == (2, "c", "a")
-    world.measure(0.5)
-    world.run()
-    end(world)
-    assert (world.phase, world.stable.revision, world.share()) == (Phase.ROLLED_BACK, "a", 0)

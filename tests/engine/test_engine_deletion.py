@@ -125,17 +125,21 @@ def test_a_won_run_stays_won() -> None:
     assert (world.gone, world.stable.revision, world.share()) == (True, "b", 0)
 
 
-def test_a_won_run_that_only_the_routes_remember_stays_won() -> None:
-    """Crash right after the write that finishes, and then it is deleted: the pod spec stays."""
+@pytest.mark.parametrize("dies", [Fault.DIES_BEFORE, Fault.DIES_AFTER])
+def test_a_run_is_won_when_that_is_on_record(dies: Fault) -> None:
+    """Crash at the write that puts it there, and then it is deleted: what was copied stays if it is there, and else goes back, as of any run."""
     world = copying()
     world.stable.rolled_out = True
-    world.faults["shop"] = Fault.DIES_AFTER
+    world.faults["status"] = dies
+    lives = world.lives
     world.tick()
+    assert world.lives == lives + 1
     assert world.status.run is not None
-    assert world.status.run.outcome is None
+    on_record = world.status.run.outcome is not None
+    assert on_record is (dies is Fault.DIES_AFTER)
     world.delete()
     world.run()
-    assert (world.gone, world.stable.revision, world.share()) == (True, "b", 0)
+    assert (world.gone, world.stable.revision, world.share()) == (True, "b" if on_record else "a", 0)
 
 
 def test_a_won_swap_is_not_undone() -> None:
