@@ -32,6 +32,8 @@ class Remembered:
     said: bool = True
     """Whether the pair is on record, and not only what is declared now."""
     added: Mapping[str, str] = field(default_factory=dict)
+    planned: frozenset[str] = frozenset()
+    """The marks of rules without a name of which it is on record where the run adds them."""
 
     def given(self, reading: RouteReading) -> bool:
         """Whether the route still gives the canary of this pair something, of what this run has written."""
@@ -55,11 +57,11 @@ def remembered(status: RolloutStatus, ref: RouteRef, declared: Pair) -> Remember
     if not status.active or record is None:
         return None
     rules = {key: record.rules.get(key, "") for key in record.baseline}
-    added = record.added if record.owned else {}
+    added, planned = record.added if record.owned else {}, frozenset(record.places)
     try:
-        return Remembered(Pair.parse(record.pair), rules, record.owned, added=added)
+        return Remembered(Pair.parse(record.pair), rules, record.owned, added=added, planned=planned)
     except ValueError:  # of a version that kept no record of it
-        return Remembered(declared, rules, record.owned, said=False, added=added)
+        return Remembered(declared, rules, record.owned, said=False, added=added, planned=planned)
 
 
 def told(reading: RouteReading, intent: Intent, declared: Pair, record: Remembered | None) -> Pair | None:
@@ -147,7 +149,8 @@ def proven(
     """
     if not intent.added:
         return intent
-    known = {mark: said for mark, said in intent.added.items() if record is not None and mark in record.added}
+    noted = record.added.keys() | record.planned if record is not None else frozenset[str]()
+    known = {mark: said for mark, said in intent.added.items() if mark in noted}
     rest = {mark: said for mark, said in intent.added.items() if mark not in known}
     by_step = {entry.mark: entry for entry in _declared(spec, ref, reading, pair, intent.added)} if rest else {}
     alike = {mark: [rule for rule in reading.rules if _mark(rule, reading.namespace) == mark] for mark in rest}
