@@ -63,7 +63,9 @@ def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     the others (docs/decisions/0077). One that has more than the step gives is put to that, and so has joined. Where all others are
     gone, all have joined: else the run would be nowhere; and where nobody can tell which are the run's, all stay on record.
     """
-    there = frozenset(rule.key for rule in route.rules)
+    there = frozenset([rule.key for rule in route.rules])
+    if route.intent is not None and there <= route.intent.rules.keys():
+        return there  # as nearly always
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
     if scope.run.outcome is not None or route.problem or (intent is None and remembered is None):
         return there
