@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from canary.act.aging import Aging, counts
 from canary.act.backoff import Backoffs
 from canary.act.executor import PATIENCE
 from canary.act.gate import Gate
@@ -84,6 +85,7 @@ class StatusWriter:
         """Of the Rollout that said so."""
         self._confirmation: Confirmation | None = None
         self._unkept = Unkept()
+        self._aging = Aging()
 
     @property
     def busy(self) -> bool:
@@ -107,13 +109,21 @@ class StatusWriter:
         self.recorded, self.version = recorded, version(document)
         return another
 
-    def start_over(self) -> None:
-        """The status in mind is another one now: what was to settle is so no more."""
+    def start_over(self, *, active: bool = False) -> None:
+        """The status in mind is another one now: what was to settle is so no more. `active`: it is of a run that another controller has begun."""
         self._settling_since = self._due = None
+        if active:
+            self._aging.taken_over(self._now())
 
     def next_try(self, now: datetime) -> datetime | None:
         """When there is something to write, or to try again."""
-        times = (self._due, self._backoff.next_try(now), self._refusals.next_try(now), self._unkept.next_try(now))
+        times = (
+            self._due,
+            self._backoff.next_try(now),
+            self._refusals.next_try(now),
+            self._unkept.next_try(now),
+            self._aging.next_due(now),
+        )
         return min((at for at in times if at is not None), default=None)
 
     def urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
@@ -121,7 +131,9 @@ class StatusWriter:
         step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
         if step != self._step:
             self._step, self._writes_in_step = step, 0
-        return urgency(rollout.status, status, self._writes_in_step)
+        how = urgency(rollout.status, status, self._writes_in_step)
+        self._aging.goes_on(self._now(), counts=counts(status))
+        return Urgency.NOW if how is Urgency.NONE and self._aging.is_due(self._now()) else how
 
     async def write(self, status: RolloutStatus, how: Urgency, gate: Gate, interrupt: asyncio.Event) -> bool:
         """Write the status if it is worth it now; the rest of the run does not depend on whether that works.
@@ -179,7 +191,7 @@ class StatusWriter:
                     return False
                 meant = status.dump()
                 patch = merge_patch(before, meant)
-                if not patch.keys() - {"recordedAt"}:
+                if not patch.keys() - {"recordedAt"} and not self._aging.is_due(now):
                     return False
                 patch["recordedAt"] = format_time(now)
                 # Only what is as we have read it is written over: a controller that comes too late changes nothing.
@@ -205,7 +217,7 @@ class StatusWriter:
             return False
         self._backoff.succeeded(_STATUS)
         self._refusals.succeeded(_STATUS)
-        self._writes_in_step += 1
+        self._writes_in_step += not self._aging.written(self._now())
         self._confirmation = Confirmation(sent, version(fresh), versions)
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from canary.act.status import StatusWriter
 from canary.controller.deps import Deps
@@ -71,10 +71,10 @@ class RunState:
             if taken is not status:
                 if status is not None and taken.active:
                     log.info("%s/%s: going on from what another controller has put on record", *self._key)
-                taken = rebased(taken, now, self._away())
+                taken = rebased(taken, now)
                 self.fresh, self.since = True, now
                 self.taken_over = taken
-                self._record.start_over()
+                self._record.start_over(active=taken.active)
             status = taken
         unseen = deps.sights.of(self._key[0]).total
         status, self._unseen = delayed(status, unseen - self._unseen), unseen
@@ -85,11 +85,6 @@ class RunState:
         """Whether some route of the run names the turn of another controller."""
         turns = (_turn(self._deps.store, self._key, RouteKey.of(route, self._key[0])) for route in recorded.routes)
         return any(turn not in {"", self._deps.fence.turn, *self._deps.fence.over} for turn in turns)
-
-    def _away(self) -> timedelta | None:
-        """How long ago the status was recorded, by the API server's clock; None: nobody can tell."""
-        at, now = self._deps.store.recorded_at(self._key), self._deps.kube.server_time
-        return max(now - at, timedelta(0)) if at is not None and now is not None else None
 
 
 def run_number(status: RolloutStatus | None) -> int:

@@ -6,6 +6,7 @@ that is the only thing that is ever done to them.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,13 @@ from canary.model.evolution import excused, postponed, replicas_unseen, unseen
 from canary.model.status import RolloutStatus
 
 AGREE = timedelta(seconds=2)
-"""Clocks that differ by no more agree: an API server stamps whole seconds, and a write takes its time."""
+"""Times of a record that differ by no more are of one moment: some are cut to seconds, and a write takes its time."""
+
+TOLD = frozenset({"paused", "previous_run", "last_request", "notified"})
+"""Members of a status by whose times nothing is decided: people read them, and what was told of goes by them."""
+
+PACE = ("scale", "former_canaries", "overrides")
+"""Members by whose times something is decided at rest: how long a canary keeps its replicas, how often shares were put back."""
 
 _AHEAD = frozenset({"hold_until", "settled_at"})
 """Times that are in the future by nature."""
@@ -41,26 +48,28 @@ def delayed(status: RolloutStatus, by: timedelta) -> RolloutStatus:
     return status.model_copy(update=changes)
 
 
-def rebased(status: RolloutStatus, now: datetime, away: timedelta | None) -> RolloutStatus:
-    """A status that another process wrote, by this one's clock.
+def rebased(status: RolloutStatus, now: datetime) -> RolloutStatus:
+    """A status that another process wrote, by this one's clock: as if it had been written now.
 
-    Args:
-        status: as the API server has it; its times are by the clock of who wrote them.
-        now: the present, by ours.
-        away: how long ago it was written, by the API server's clock; None: nobody knows, and nothing is credited.
+    It says itself when it was written, by its writer's clock (where it does not, that is the latest of its times), so every time is moved by what lies between that and
+    `now`. How long ago it was written is not asked of anybody: two clocks would have to agree for that, be it the API server's of
+    before and of now. No more is credited to a hold, or charged to a limit, than is sure to have passed: nothing since then
+    (docs/decisions/0078).
 
-    It says itself when it was written, by its writer's clock. Where the two clocks agree on that, nothing is changed; else
-    every time is moved so that they do. A clock that was ahead can then neither end a hold nor hide a measurement.
-    At rest, where nobody knows how long ago that was, the past stays where it is: there is no hold to credit.
-
+    What is only for people to read stays where it is, as long as that is the past; and so does all of a Rollout at rest, but for what
+    its pace goes by.
     """
-    latest = max(_past(status), default=None)
+    latest = status.recorded_at or max(_past(status), default=None)
     if latest is None:
         return status
-    shift = now - (away or timedelta(0)) - latest
-    known = status.active or away is not None or shift < timedelta(0)
-    moved: RolloutStatus = status if abs(shift) <= AGREE or not known else _moved(status, shift)
-    return moved
+    shift = now - latest
+    ahead = any(at > now for at in _past(status))
+    if status.active or ahead:
+        by = shift if status.active else min(shift, timedelta(0))
+        moved: RolloutStatus = _moved(status, by, now, but=() if ahead else TOLD)
+        return moved
+    changes = {field: _moved(value, shift, now) for field in PACE if (value := getattr(status, field))}
+    return status.model_copy(update=changes) if changes else status
 
 
 def _past(value: Any, name: str = "") -> list[datetime]:
@@ -80,18 +89,20 @@ def _past(value: Any, name: str = "") -> list[datetime]:
     return []
 
 
-def _moved(value: Any, by: timedelta) -> Any:
+def _moved(value: Any, by: timedelta, now: datetime, name: str = "", but: Collection[str] = ()) -> Any:
+    """Every time in it later by so much; of the past none comes to lie ahead of `now`, whatever was written there."""
     if isinstance(value, datetime):
-        return _shifted(value, by)
+        moved = _shifted(value, by)
+        return moved if name in _AHEAD else min(moved, now)
     if isinstance(value, BaseModel):
         changes = {
-            field: _moved(getattr(value, field), by)
+            field: _moved(getattr(value, field), by, now, field)
             for field in type(value).model_fields
-            if field != "conditions" and isinstance(getattr(value, field), datetime | BaseModel | tuple)
+            if field not in {"conditions", *but} and isinstance(getattr(value, field), datetime | BaseModel | tuple)
         }
         return value.model_copy(update=changes)
     if isinstance(value, tuple):
-        return tuple(_moved(item, by) for item in value)
+        return tuple(_moved(item, by, now, name) for item in value)
     return value
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from canary.kube.pace import Silent, Vigil
 from canary.kube.pool import Pool, kept_alive
 from canary.kube.translate import from_response
 from canary.kube.unreached import address, why
+from canary.model.times import parse_time
 
 OnRequest = Callable[[str, str, int, float], None]
 
@@ -343,15 +344,18 @@ class Transport:
 
     @property
     def server_time(self) -> datetime | None:
-        """The Date of the last answer that came at once (whole seconds), and what has passed since, sleep of the machine included."""
+        """The Date of the last answer that came at once (whole seconds), and what has passed since, sleep of the machine included.
+
+        None: no answer had one so far that is a time with which there is a point in reckoning.
+        """
         if self._dated is None:
             return None
         text, at, _ = self._dated
         try:
-            said = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        return (said if said.tzinfo else said.replace(tzinfo=UTC)) + timedelta(seconds=elapsed() - at)
+            said = parse_time(parsedate_to_datetime(text))
+        except (ValueError, OverflowError, IndexError, TypeError):
+            return None  # whatever a proxy, or a clock that was set, makes of it
+        return said + timedelta(seconds=elapsed() - at)
 
     def _told_the_time(self, date: str | None, asked: float) -> None:
         """An answer that took long is dated at some moment while we waited, or slept: an older one that came at once says more."""

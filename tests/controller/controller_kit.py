@@ -210,6 +210,8 @@ class Traffic:
     count: int = 0
     recorded: datetime | None = None
     """When the status of a Rollout was written last, by the world's clock."""
+    ahead: timedelta = timedelta(0)
+    """How much later than it is the API server says that it is, in the Date of its answers."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class Line:
         found: datetime | None = self._inner.server_time
         if found is None or self._traffic.recorded is None:
             return found
-        return found + (self._clock.now() - self._traffic.recorded)
+        return found + (self._clock.now() - self._traffic.recorded) + self._traffic.ahead
 
     async def json(self, request: Any) -> Json:
         if self.dead.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -19,10 +19,11 @@ from canary.decide import reasons
 from canary.decide.actions import WriteRoute
 from canary.decide.common import LOUD
 from canary.decide.recovery import adopt
-from canary.decide.timing import AGREE, delayed, rebased
+from canary.decide.timing import delayed, rebased
 from canary.model.check_status import CheckStatus, VerdictKind
-from canary.model.run_status import Outcome, RunStatus, StepStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
 from canary.model.status import Phase, RolloutStatus
+from canary.model.workload_status import FormerCanaryStatus
 from canary.routes.edit import edit
 from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
 from canary.status.write import STEP_BUDGET, Urgency, urgency
@@ -393,8 +394,6 @@ def test_a_turn_that_is_not_over_is_replaced_at_a_pause_too() -> None:
 
 # -- time -----------------------------------------------------------------------------------------------------------
 
-moments = st.integers(-7200, 7200).map(lambda seconds: START + timedelta(seconds=seconds))
-
 
 def recorded(skew: timedelta) -> RolloutStatus:
     """Reached 5 s before it was written, held for 20 s, a check unknown for 3 s; by a clock that differs by `skew`."""
@@ -422,42 +421,68 @@ def recorded(skew: timedelta) -> RolloutStatus:
 
 
 @given(st.integers(-7200, 7200), st.integers(0, 3600))
-def test_a_clock_that_differs_changes_no_interval(skew: int, away: int) -> None:
-    """Taken over by another clock: what is left of a hold is what it was, less the time that passed; nothing lies ahead."""
-    status = recorded(timedelta(seconds=skew))
+def test_nothing_is_sure_to_have_passed_since_it_was_written(skew: int, away: int) -> None:
+    """By whatever clock it was written, and however long ago that was: as much of a hold is left, and as much of every limit is used up."""
     now = START + timedelta(seconds=away)
-    taken = rebased(status, now, timedelta(seconds=away))
+    taken = rebased(recorded(timedelta(seconds=skew)), now)
+    assert taken.run is not None
     assert taken.step is not None
-    assert taken.step.hold_until is not None
     assert taken.step.reached_at is not None
-    left = (taken.step.hold_until - now).total_seconds()
-    assert abs(left - (15 - away)) <= AGREE.total_seconds()
+    assert taken.step.hold_until == now + timedelta(seconds=15)
     assert taken.step.hold_until - taken.step.reached_at == timedelta(seconds=20)
-    assert all(check.measured_at is not None and check.measured_at <= now + AGREE for check in taken.checks)
-
-
-@given(st.integers(-7200, 7200))
-def test_when_nobody_can_tell_how_long_it_was_nothing_is_credited(skew: int) -> None:
-    """No answer of the API server bears a date: the hold goes on from where it stood."""
-    taken = rebased(recorded(timedelta(seconds=skew)), START, None)
-    assert taken.step is not None
-    assert taken.step.hold_until is not None
-    assert (taken.step.hold_until - START).total_seconds() >= 15 - AGREE.total_seconds()
+    assert now - taken.run.started_at == timedelta(seconds=7), "a deadline counts from there"
+    [check] = taken.checks
+    assert check.measured_at == now - timedelta(seconds=1)
+    assert check.unknown_since == now - timedelta(seconds=3), "a holdLimit counts from there"
 
 
 @given(st.integers(0, 7200))
 def test_what_a_run_that_is_over_says_of_the_past_stays_so(rest: int) -> None:
-    """At rest nobody asks how long ago it was written, and nothing is to be credited: a release of yesterday did not end just now."""
+    """At rest nothing is to be credited: a release of yesterday did not end just now."""
     over = recorded(timedelta(0)).model_copy(update={"phase": Phase.SUCCEEDED})
     assert not over.active
-    assert rebased(over, START + timedelta(seconds=rest), None) == over
+    assert rebased(over, START + timedelta(seconds=rest)) == over
+
+
+def test_what_is_only_for_people_stays_where_it_is() -> None:
+    """Somebody paused the run yesterday, and not when the controller came back."""
+    paused = PauseStatus(reason="PausedByRequest", since=START - HOUR)
+    taken = rebased(recorded(timedelta(0)).model_copy(update={"phase": Phase.PAUSED, "paused": paused}), START + HOUR)
+    assert taken.paused == paused
+
+
+@given(st.integers(-7200, 7200), st.integers(0, 7200))
+def test_a_canary_that_keeps_its_replicas_for_a_while_does_so_at_rest(skew: int, rest: int) -> None:
+    """Three seconds of its time are over, by whatever clock."""
+    at, now = START + timedelta(seconds=skew), START + timedelta(seconds=rest)
+    former = FormerCanaryStatus(kind="Deployment", name="old", drained_since=at - timedelta(seconds=3))
+    over = recorded(timedelta(seconds=skew)).model_copy(update={"phase": Phase.SUCCEEDED, "former_canaries": (former,)})
+    [taken] = rebased(over, now).former_canaries
+    assert taken.drained_since == now - timedelta(seconds=3)
 
 
 def test_at_rest_too_nothing_of_the_past_lies_ahead() -> None:
     """Whoever wrote it had a clock that is ahead of ours."""
     over = recorded(timedelta(hours=1)).model_copy(update={"phase": Phase.SUCCEEDED})
-    taken = rebased(over, START, None)
-    assert all(check.measured_at is not None and check.measured_at <= START + AGREE for check in taken.checks)
+    taken = rebased(over, START)
+    assert all(check.measured_at is not None and check.measured_at <= START for check in taken.checks)
+
+
+TIMES = st.integers(-55 * 365, 6970 * 365).map(lambda days: START + timedelta(days=days))
+
+
+@given(TIMES, TIMES, TIMES, st.booleans())
+def test_no_time_on_record_is_too_far_away(at: datetime, began: datetime, until: datetime, rests: bool) -> None:
+    """Anybody who may write statuses may write any time: it crashes no takeover, and nothing of the past lies ahead."""
+    status = recorded(timedelta(0))
+    assert status.run is not None
+    assert status.step is not None
+    run = status.run.model_copy(update={"started_at": began})
+    step = status.step.model_copy(update={"hold_until": until})
+    changes = {"recorded_at": at, "run": run, "step": step, **({"phase": Phase.SUCCEEDED} if rests else {})}
+    taken = rebased(status.model_copy(update=changes), START)
+    assert taken.run is not None
+    assert taken.run.started_at <= START
 
 
 def test_time_in_which_nothing_could_be_seen_counts_against_nobody() -> None:

@@ -513,6 +513,25 @@ async def test_a_netrc_is_not_read(api, monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert api.seen[0].headers["Authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "Mon, 01 Jan 1900 00:00:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "Sun, 01 Mar 2026 12:00:00 +999999999999",
+        "Thu, 99 Foo 99999 99:99:99 GMT",
+        "now",
+        "",
+    ],
+)
+async def test_a_date_that_is_no_time_of_any_run_is_not_believed(api, kube, date: str) -> None:
+    """Nobody can reckon with it, and whoever did would fall over it for as long as the server says so."""
+    api.answer(200, {}, Date=date)
+    await kube.get(HTTPROUTES, "web", "shop")
+    assert kube.server_time is None
+
+
 async def test_the_time_is_told_by_answers_that_came_at_once(api, kube, monkeypatch) -> None:
     """One that was under way while we slept is dated when it was sent, and was read later: it sets no clock back."""
     now, naps = [100.0], [0.1, 8.0, 0.1]
