@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from canary.kube import HTTPROUTES
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
+Hand = Callable[[Json], None]
 
 MATCH: Json = {"match": [{"headers": [{"name": "x-opt-in", "value": "yes"}]}], "hold": "2s"}
 STEPS = [MATCH, {"weight": 10, "hold": "2s"}, {"weight": 100, "hold": "2s"}]
@@ -131,6 +133,44 @@ async def test_argo_puts_the_route_back_and_the_run_waits_for_a_person(world: Wo
     assert opted(world.route()) == []
     await world.ask("resume")
     await world.until(lambda: len(opted(world.route())) == 2)
+
+
+def weightless(ours: Json) -> None:
+    ours["backendRefs"][0]["weight"] = 0
+
+
+def divided(ours: Json) -> None:
+    ours["backendRefs"] = [backend("stable", 90), backend("canary", 10)]
+
+
+def narrowed(ours: Json) -> None:
+    ours["matches"][0]["headers"].append({"type": "Exact", "name": "x-tenant", "value": "acme"})
+
+
+@pytest.mark.parametrize("end", ["abort", "resume"])
+@pytest.mark.parametrize("hand", [weightless, divided, narrowed], ids=lambda hand: hand.__name__)
+async def test_a_rule_that_a_person_edits_stays_the_runs(world: World, hand: Hand, end: str) -> None:
+    """They lower what it gives the canary, so the run pauses and names them; then it goes with the run, or is as it was."""
+    await world.begin(shop(), steps=[{**MATCH, "hold": "1h"}, {"weight": 10}])
+    before = copy.deepcopy(world.route()["spec"]["rules"])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and len(opted(world.route())) == 2)
+    await world.settle()
+    there = copy.deepcopy(world.route()["spec"]["rules"])
+    hand(edited := copy.deepcopy(there[-1]))
+    await world.set_rules(world.gitops, *there[:-1], edited)
+    await world.until(lambda: world.phase() == "Paused")
+    assert "gitops" in world.message()
+    assert "the rule for requests that opt in" in world.message()
+    await world.ask(end)
+    if end == "abort":
+        await world.until(lambda: world.phase() == "RolledBack")
+        await world.settle()
+        assert world.route()["spec"]["rules"] == before
+        assert list(clean(world)) == []
+        assert any(event["reason"] == "RuleEdited" for event in await world.events())
+    else:
+        await world.until(lambda: world.route()["spec"]["rules"] == there)
 
 
 async def test_two_runs_on_one_route_have_rules_of_their_own(world: World) -> None:
