@@ -38,7 +38,7 @@ from canary.decide.actions import (
     StampRequest,
     WriteRoute,
 )
-from canary.decide.facts import DENIED_FOR
+from canary.decide.facts import DENIED_FOR, Untidied
 from canary.errors import (
     CanaryError,
     Conflict,
@@ -69,7 +69,10 @@ Scaled = tuple[str, str]
 PATIENCE = 0.25
 """Seconds that a tick waits for its writes. What takes longer goes on by itself; a rollback must not stand behind it."""
 
-_HELD = ScaleWorkload | ReleaseReplicas | CopyPodSpec | StampRequest | ClearRequest
+_TIDYING = RestorePodSpec | ForgetPodSpec
+"""What puts things in order after a copy."""
+
+_HELD = ScaleWorkload | ReleaseReplicas | CopyPodSpec | _TIDYING | StampRequest | ClearRequest
 """What waits longer after a refusal, since nothing is at stake but words, or somebody's own release."""
 
 _CHAIN = "everything but routes"
@@ -174,6 +177,9 @@ class Executor:
         """Why the last copy of a pod spec failed, as long as it does."""
         self.unrestored: dict[int, str] = {}
         """By the number of a run: why what its copy replaced is nowhere to be found."""
+        self.untidied: Untidied | None = None
+        """Why the last try to put a copy in order failed, and since when each does."""
+        self._untidied_of = ""
         self._unscaled: dict[Scaled, tuple[CanaryError, datetime]] = {}
         self.unstamped = ""
         """The plain request that was to get an id in the last round, and has none."""
@@ -211,6 +217,8 @@ class Executor:
         result = Result()
         self._round += 1
         self._decided = actions
+        if self.untidied is not None and self._untidied_of not in map(_name, actions):
+            self.untidied = None
         started = [
             self._launch(_name(action), self._one(action, world, now, result, gate, failing_since))
             for action in actions
@@ -355,6 +363,9 @@ class Executor:
                 self.uncopied = str(error)
             case RestorePodSpec() if isinstance(error, NothingToRestore):
                 self.unrestored[action.run] = str(error)
+            case RestorePodSpec() | ForgetPodSpec():
+                since = self.untidied.since if self.untidied is not None else now
+                self.untidied, self._untidied_of = Untidied(since, str(error)), _name(action)
 
     def _note_done(self, action: Action) -> None:
         """What was done fails no more."""
@@ -366,6 +377,8 @@ class Executor:
                 self._unscaled.pop((action.kind, action.target), None)
             case CopyPodSpec():
                 self.uncopied = ""
+            case RestorePodSpec() | ForgetPodSpec():
+                self.untidied = None
 
     async def _write_in_turn(
         self, action: WriteRoute, world: World, gate: Gate, failing_since: float | None

@@ -232,6 +232,7 @@ class Reconciler:
             altered=self._executor.altered,
             uncopied=self._executor.uncopied,
             unrestored=self._executor.unrestored,
+            untidied=self._executor.untidied,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if state.spec is not None and state.spec.gated else None,
             gate=self._evidence.asking.answer,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from canary.decide import reasons, scaling
-from canary.decide.actions import EmitEvent, RemoveFinalizer, RestorePodSpec
+from canary.decide.actions import Action, EmitEvent, ForgetPodSpec, RemoveFinalizer, RestorePodSpec
 from canary.decide.common import wake
-from canary.decide.copying import left_there, tidied_copy
+from canary.decide.copying import given_up, left_behind, left_there, tidied_copy, untidied, waits_until
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
 from canary.model.evolution import exchanged, none_failed, settled, told
@@ -24,15 +24,21 @@ def rolling_back(scope: Scope) -> Decision:
     if pending:
         names = ", ".join(action.key.label for action in pending)
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: writing {names}", wake(scope))
-    if tidying and scope.facts.stable is not None:
-        back = any(isinstance(action, RestorePodSpec) for action in tidying)
-        what = "restoring" if back else "taking the record of a copy off"
-        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: {what} {scope.facts.stable.name}")
+    if tidying and not given_up(scope):
+        what = tidying_words(tidying)
+        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: {what}{untidied(scope)}", waits_until(scope))
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolled back: waiting for {waiting}", limit)
     late = f"; still not accepted: {waiting}" if waiting else ""
     return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"{why}{late}{_besides(scope)}{left_there(scope)}")
+
+
+def tidying_words(tidying: tuple[Action, ...]) -> str:
+    """What is being done about a copy, in words."""
+    back = [action.target for action in tidying if isinstance(action, RestorePodSpec)]
+    off = [action.target for action in tidying if isinstance(action, ForgetPodSpec)]
+    return f"restoring {back[0]}" if back else f"taking the record of a copy off {off[0]}" if off else ""
 
 
 def _besides(scope: Scope) -> str:
@@ -54,11 +60,12 @@ def still_waiting(scope: Scope) -> tuple[str, datetime | None]:
 
 
 def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
-    """Leave no trace on the routes, then let go.
+    """Leave no trace on the routes, then let go; what of a copy is not in order by then is said, and tried on.
 
     The annotation stays until the outcome is on record: it is all that would tell a restart what these weights mean.
     """
-    left = releases(scope)
+    left, copy = releases(scope), left_behind(scope)
+    kept, message = message, f"{message}{untidied(scope)}"
     if left:
         on_record = scope.facts.recorded.run == scope.run.number and scope.facts.recorded.outcome is scope.run.outcome
         return scope.with_(*(left if on_record else ())).decide(reason, message)
@@ -76,10 +83,11 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     drains = None if swap else scaling.over(scope)
     scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
+        *([copy] if copy is not None else ()),
         # The Rollout stays for as long as the canary drains.
         *(() if drains is not None or scope.status.former_canaries else (RemoveFinalizer(),)),
         scale=drains,
-        run=told(scope.run, message),
+        run=told(scope.run, kept),
         phase=phase,
         paused=None,
         overrides=(),

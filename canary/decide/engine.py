@@ -20,9 +20,9 @@ from canary.decide.actions import (
 )
 from canary.decide.answering import compare_answers
 from canary.decide.comparing import applicable, compare
-from canary.decide.copying import copy_annotation, seen, tidied_copy
+from canary.decide.copying import copy_annotation, given_up, left_behind, seen, tidied_copy, untidied, waits_until
 from canary.decide.drift import OPT_IN_RULE
-from canary.decide.ending import rolling_back
+from canary.decide.ending import rolling_back, tidying_words
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
 from canary.decide.recovery import recover
@@ -227,11 +227,17 @@ def _deleting(scope: Scope) -> Decision:
     if not scope.facts.finalizer:
         return scope.decide(reasons.DELETING, message)
     scope = scope.with_(*_left_behind(scope))
-    left: tuple[Action, ...] = (*restores(scope), *tidied_copy(scope))
+    tidying = tidied_copy(scope)
+    waits = bool(tidying) and not given_up(scope)
+    left: tuple[Action, ...] = (*restores(scope), *tidying) if waits else restores(scope)
     if scope.active:
         left += tuple(fence for fence in fences(scope) if fence.key not in scope.facts.unwritten)
     if left:
-        return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")
+        routes = any(isinstance(action, WriteRoute) for action in left)
+        words = "putting its routes back to stable" if routes else f"{tidying_words(tidying)}{untidied(scope)}"
+        return scope.with_(*left).decide(reasons.DELETING, f"{message}: {words}", waits_until(scope))
+    if (copy := left_behind(scope)) is not None:
+        scope = scope.with_(copy)
     if scope.active and scope.status.scale is not None and scope.status.scale.drained_since is None:
         scope = scope.with_(scale=scaling.over(scope))
     scope, soon = former.given_back(scope, leaving=True)

@@ -192,6 +192,14 @@ class WorkloadView:
 
 
 @dataclass(frozen=True, slots=True)
+class Untidied:
+    """A try to put back what a copy replaced, or to take the record of a copy off, that has failed, and so has each since `since`."""
+
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unseen:
     """A workload that is declared and cannot be seen: whether it is there, and what it runs, nobody knows.
 
@@ -349,6 +357,10 @@ class Facts:
     """Why the last try to copy a pod spec failed, as long as it does."""
     unrestored: Mapping[int, str] = field(default_factory=dict)
     """By the number of a run: why what its copy replaced cannot be put back, since it is nowhere to be found."""
+    untidied: Untidied | None = None
+    """What of a copy could not be put back or taken off when that was tried last."""
+    copied_to: WorkloadView | None = None
+    """The workload that the run on record has copied to, where that is not the stable one any more; None: it is, or is not to be seen."""
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
     """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE

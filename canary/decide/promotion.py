@@ -6,7 +6,7 @@ from canary.decide import reasons
 from canary.decide.actions import CopyPodSpec, EmitEvent
 from canary.decide.availability import noted, why_away
 from canary.decide.common import at, note_acceptance, wake
-from canary.decide.copying import booked, tidied_copy
+from canary.decide.copying import booked, given_up, tidied_copy, untidied, waits_until
 from canary.decide.dividing import unwritable
 from canary.decide.drift import lowered
 from canary.decide.ending import end, still_waiting
@@ -187,8 +187,9 @@ def finishing(scope: Scope) -> Decision:
     if waiting and limit is not None:
         return scope.decide(reasons.FINISHING, f"waiting for {waiting}{kept} (promoting)", limit)
     stable = scope.facts.stable
-    if forgetting and stable is not None:
-        return scope.decide(reasons.FINISHING, f"forgetting the pod spec that {stable.name} ran before (promoting)")
+    if forgetting and stable is not None and not given_up(scope):
+        words = f"forgetting the pod spec that {stable.name} ran before (promoting){untidied(scope)}"
+        return scope.decide(reasons.FINISHING, words, waits_until(scope))
     late = f"; still not accepted: {waiting}" if waiting else ""
     return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}{kept}")
 

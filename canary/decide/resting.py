@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from canary.decide import reasons, scaling
 from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, RestorePodSpec, WriteRoute
-from canary.decide.copying import tidied_copy
+from canary.decide.copying import given_up, tidied_copy, untidied, waits_until
 from canary.decide.facts import RouteView
 from canary.decide.former import anything_left
 from canary.decide.preflight import Objection, objections
@@ -48,9 +48,10 @@ def resting(scope: Scope) -> Decision:
     if later is None and not first_sight:
         scope = _traffic_at_rest(scope)
     # Before stable is what it was, nobody can tell what a run would replace.
-    tidying = later is not None or any(isinstance(act, WriteRoute | RestorePodSpec) for act in scope.actions)
+    copy_stays = any(isinstance(act, RestorePodSpec) for act in scope.actions) and not given_up(scope)
+    tidying = later is not None or copy_stays or any(isinstance(act, WriteRoute) for act in scope.actions)
     decision = _at_rest(scope, may_begin=not tidying and not first_sight)
-    times = [at for at in (decision.wake_at, later) if at is not None]
+    times = [at for at in (decision.wake_at, later, waits_until(scope) if copy_stays else None) if at is not None]
     return replace(decision, wake_at=min(times, default=None))
 
 
@@ -68,7 +69,8 @@ def _at_rest(scope: Scope, *, may_begin: bool) -> Decision:
         if objecting:
             return _rest(scope, f"revision {revision} waits: {objecting[0].message}", objecting[0].reason)
         return start(scope, by="revision", reason=f"canary workload has revision {revision}")
-    return _rest(scope, *_resting_words(scope, objecting))
+    words, reason = _resting_words(scope, objecting)
+    return _rest(scope, f"{words}{untidied(scope)}", reason)
 
 
 def _traffic_at_rest(scope: Scope) -> Scope:
@@ -251,7 +253,7 @@ def _tidy_copy(scope: Scope) -> Scope:
             f"no run is active: put the pod spec of {action.target} back that a promotion had replaced",
         )
         for action in tidying
-        if isinstance(action, RestorePodSpec)
+        if isinstance(action, RestorePodSpec) and scope.facts.untidied is None
     ]
     return scope.with_(*tidying, *told)
 

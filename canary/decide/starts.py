@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from canary.decide.actions import RestorePodSpec
-from canary.decide.copying import tidied_copy
+from canary.decide.copying import given_up, tidied_copy
 from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Scope, failed_revisions
@@ -109,10 +109,17 @@ def starts_no_more(revision: str) -> str:
 
 def copy_to_be_put_back(scope: Scope) -> str:
     """Stable still runs what a run that was lost has copied there: nobody can tell what another one would replace."""
-    back = [action.target for action in tidied_copy(scope) if isinstance(action, RestorePodSpec)]
-    return (
-        f"{back[0]} still runs what a run copied that was rolled back; it is being put back, ask again" if back else ""
-    )
+    back = [action for action in tidied_copy(scope) if isinstance(action, RestorePodSpec)]
+    if not back:
+        return ""
+    words = f"{back[0].target} still runs what a run copied that was rolled back"
+    if not given_up(scope):
+        return f"{words}; it is being put back, ask again"
+    canary, run = scope.facts.canary, scope.status.run
+    failed = {back[0].copied, run.revision if run is not None else ""}
+    if canary is not None and canary.known and canary.revision not in failed:
+        return ""  # what stable runs is no better than what a run of this may leave there
+    return f"{words}; put what it ran before (revision {back[0].replaced}) back by hand, or deploy another revision"
 
 
 POSSIBLE: tuple[Rule, ...] = (

@@ -16,6 +16,7 @@ from canary.decide.facts import (
     RouteView,
     ScalingView,
     Unseen,
+    Untidied,
     WorkloadView,
 )
 from canary.decide.reasons import CONFLICTING_ROLLOUT
@@ -66,6 +67,7 @@ class Standing:
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
     uncopied: str = ""
     unrestored: Mapping[int, str] = field(default_factory=dict)
+    untidied: Untidied | None = None
     unscaled: Mapping[tuple[str, str], CanaryError] = field(default_factory=dict)
     """By kind and name of a workload."""
     time_of_day: datetime | None = None
@@ -160,6 +162,8 @@ def gather(
         altered=standing.altered,
         uncopied=standing.uncopied,
         unrestored=standing.unrestored,
+        untidied=standing.untidied,
+        copied_to=_copied_to(store, rollout, status, stable),
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
@@ -245,6 +249,17 @@ def _former(
         unseen = unseen or store.workload_kinds.awaits(kind, rollout.namespace)
         found[kind, name] = FormerView(view, scaling, unseen, bool(store.users_of(key)))
     return found
+
+
+def _copied_to(
+    store: Store, rollout: Rollout, status: RolloutStatus, stable: WorkloadView | None
+) -> WorkloadView | None:
+    """The workload that the run on record has copied to, if it is declared as stable no more."""
+    book = status.run.copied if status.run is not None else None
+    if book is None or foreign(book.kind) or (stable is not None and book.is_over(stable.kind, stable.name)):
+        return None
+    found = store.workloads.get(WorkloadKey(book.kind, rollout.namespace, book.workload))
+    return found.seen_by(rollout.name) if found is not None and not found.problem else None
 
 
 def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterator[Problem]:

@@ -61,6 +61,7 @@ def needs_of(document: Json) -> Iterator[Need]:
         if including:
             yield configs_of(key)
     yield from _scaled(namespace, status)
+    yield from _copied(namespace, status)
     if isinstance(spec.get("scale"), dict):
         yield AUTOSCALERS, namespace, ""
     if any(step.get("match") for step in _list(spec.get("steps"))):
@@ -91,6 +92,13 @@ def _scaled(namespace: str, status: Json) -> Iterator[WorkloadKey]:
         kind = str(book.get("kind") or DEPLOYMENT)
         if not foreign(kind) and traits(kind).scales:
             yield WorkloadKey(sys.intern(kind), namespace, sys.intern(str(book.get("name") or "")))
+
+
+def _copied(namespace: str, status: Json) -> Iterator[WorkloadKey]:
+    """The workload on record as copied to, which may be declared no more."""
+    book = _dict(_dict(status.get("run")).get("copied"))
+    if book and not foreign(kind := str(book.get("kind") or DEPLOYMENT)):
+        yield WorkloadKey(sys.intern(kind), namespace, sys.intern(str(book.get("workload") or "")))
 
 
 def services_of(document: Json) -> tuple[Key, ...]:

@@ -61,9 +61,25 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     if status.run is not None and status.run.copied is not None and status.run.copied.lost:
         words = f"{status.run.copied.workload} runs revision {status.run.copied.kept}, which was rolled back; put back by hand what it ran before"
         return "True", reasons.STABLE_NOT_RESTORED, words
+    if words := _still_copied(status, facts):
+        return "True", reasons.STABLE_NOT_RESTORED, words
     if status.phase is Phase.ROLLED_BACK and (status.run is None or status.run.reason not in WANTED):
         return "True", status.run.reason if status.run else decision.reason, status.message
     return "False", "AsExpected", ""
+
+
+def _still_copied(status: RolloutStatus, facts: Facts) -> str:
+    """That a workload runs what was rolled back, since it cannot be put back; empty: it does not, or that is not over yet."""
+    book, stable = status.run.copied if status.run is not None else None, facts.copied_to or facts.stable
+    if status.phase is not Phase.ROLLED_BACK or book is None or stable is None or not (book.kept and stable.known):
+        return ""
+    if not book.is_over(stable.kind, stable.name) or stable.revision != book.kept:
+        return ""
+    why = f" ({facts.untidied.why})" if facts.untidied is not None else ""
+    words = (
+        f"{book.workload} still runs revision {book.kept}, which was rolled back; what it ran before cannot be put back"
+    )
+    return f"{words}{why}"[:4096]
 
 
 def copy_exact(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:

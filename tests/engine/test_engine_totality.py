@@ -17,7 +17,7 @@ from canary.checks.resolve import resolve
 from canary.checks.traffic import resolve_traffic
 from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
-from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
+from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, Untidied, WorkloadView
 from canary.model.base import ApiModel
 from canary.model.bounded import MAX_RUNS
 from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
@@ -331,6 +331,8 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             unwritten=draw(st.dictionaries(st.sampled_from(KEYS), st.text(max_size=9), max_size=2)),
             uncopied=draw(st.text(max_size=9)),
             unrestored=draw(st.dictionaries(st.integers(1, 3), st.text(max_size=9), max_size=2)),
+            untidied=draw(st.none() | st.builds(Untidied, times, st.text(max_size=9))),
+            copied_to=draw(optional(workloads)),
             good=draw(st.dictionaries(st.sampled_from(("errors", "gone")), times, max_size=1)),
         ),
     )
