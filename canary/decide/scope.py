@@ -293,6 +293,8 @@ class Scope:
     def told_baseline(self, route: RouteView) -> dict[str, Weights]:
         """The same of rules that are there, by the word of the route alone, as far as that is believed."""
         told = route.intent.baseline if route.intent is not None else {}
+        if not told:
+            return {}
         rules = {rule.key: rule for rule in route.rules}
         return {key: said for key, said in told.items() if key in rules and self._may_have_been(said, rules[key])}
 

@@ -80,6 +80,8 @@ def recorded(
 
     `places`: where the status has them, and those that it is about to add. What makes no sense is as good as not remembered.
     """
+    if not (remembered or noted or places):
+        return {}  # as nearly always
     found, spots = _read(remembered, Added.parse), _read(places, Spot.parse)
     there = {mark for mark, said in found.items() if said.there} | (spots.keys() - found.keys())
     return {mark: replace(said, known=mark in there, spot=spots.get(mark)) for mark, said in {**found, **noted}.items()}

@@ -11,7 +11,7 @@ from canary.decide import reasons
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
-from canary.decide.wrote import allowed, lowered_to, told
+from canary.decide.wrote import allowed, lowered_to, written
 from canary.model.check_status import VerdictKind
 from canary.model.evolution import concluded, on_terms, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
@@ -158,7 +158,7 @@ def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> Route
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
-            share, shares = _given(scope, told(scope, route, route.intent))
+            share, shares = _given(scope, written(scope, route))
     if owned and route.copied:
         baseline, mirrors = _with_strays(scope, route, baseline, mirrors)
     if not owned:

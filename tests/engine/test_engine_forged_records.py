@@ -470,5 +470,5 @@ def test_nor_from_being_taken_over_by_another_clock(path: str, value: str) -> No
     world = begun()
     world.wait(1)
     write_time(world.recorded, path, value)
-    found = rebased(RolloutStatus.load(world.recorded), world.now, timedelta(seconds=1))
+    found = rebased(RolloutStatus.load(world.recorded), world.now)
     assert RolloutStatus.read(found.dump())[1] == ()
