@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from canary import __version__
 from canary.errors import Gone, NotFound, NotServed, Unavailable
+from canary.kube.answers import the_object
 from canary.kube.connection import load
 from canary.kube.outage import Eyes
 from canary.kube.pace import SILENCE, Vigil, WatchPace
@@ -116,7 +117,8 @@ class KubeClient:
         self, res: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
     ) -> Object:
         resource = f"{res.plural}/{subresource}" if subresource else res.plural
-        return await self._json("GET", res.path(namespace, name, subresource), "get", resource, patience=PATIENCE)
+        answer = await self._json("GET", res.path(namespace, name, subresource), "get", resource, patience=PATIENCE)
+        return the_object(answer, res, name, namespace, subresource)
 
     async def text(self, res: Resource, name: str, namespace: str | None = None) -> bytes:
         from canary.kube.transport import Request
@@ -312,9 +314,10 @@ class KubeClient:
         resource = f"{res.plural}/{subresource}" if subresource else res.plural
         path = res.path(namespace, name, subresource)
         query = {**self._managed(), **(more or {})}
-        return await self._json(
+        answer = await self._json(
             "PATCH", path, "patch", resource, query=query, body=body, content_type=content_type, patience=patience
         )
+        return the_object(answer, res, name, namespace, subresource)
 
     async def _json(self, method: str, path: str, verb: str, resource: str, **more: Any) -> Object:
         from canary.kube.transport import Request

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import pytest
-from controller_kit import CONTROLLER, Json, World, check
+from controller_kit import CONTROLLER, Json, Line, World, check
 
+from canary.kube.transport import Request
 from canary_sandbox.apiserver import Fault
 
 pytestmark = [
@@ -122,3 +124,34 @@ async def test_what_does_not_stick_keeps_nothing_off_the_record(world: World, fi
         world.provider.answers["errors"] = 0.5
         await world.until(lambda: world.weights()[1] == 0, within=10)
         await world.until(lambda: world.status()["run"].get("outcome") == "RolledBack", within=30)
+
+
+GARBAGE: dict[str, object] = {
+    "a Status": {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"},
+    "no metadata": {"metadata": None, "spec": None, "status": None},
+    "numbers": {"metadata": {"name": 5, "namespace": 7, "resourceVersion": [], "uid": {}, "generation": "x"}},
+}
+
+
+@pytest.mark.parametrize("resource", ["httproutes", "rollouts/status"])
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE)
+async def test_an_answer_that_is_no_object_is_none(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, resource: str, garbage: object
+) -> None:
+    """Something answers a patch in the API server's place, and it never took effect: it is tried again at once, and nothing fails."""
+    await world.begin(steps=SLOW, checks=[check(interval="1s")])
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10) and world.step() == 1)
+    await world.settle()
+    ask, lies = Line.json, [garbage]
+
+    async def json(line: Line, request: Request) -> Json:
+        if lies and (request.method, request.resource) == ("PATCH", resource):
+            return cast("Json", lies.pop())
+        return await ask(line, request)
+
+    monkeypatch.setattr(Line, "json", json)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack" and world.weights() == (1, 0), within=4)
+    assert not lies
+    assert not [record for record in caplog.records if record.exc_info]

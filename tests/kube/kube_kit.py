@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from canary.kube import Resource
+
 
 def route(name: str, version: str, uid: str = "") -> dict[str, Any]:
     return {"metadata": {"name": name, "namespace": "shop", "uid": uid or name, "resourceVersion": version}}
@@ -25,3 +27,8 @@ async def eventually(condition: Callable[[], bool], within: float = 5.0) -> None
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
+
+
+def one(res: Resource, name: str, **more: Any) -> dict[str, Any]:
+    """An object of the namespace shop, as a server answers with."""
+    return {"kind": res.kind, "metadata": {"name": name, "namespace": "shop"}, **more}

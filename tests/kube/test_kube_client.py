@@ -11,10 +11,23 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from kube_kit import change, eventually, listing, route
+from kube_kit import change, eventually, listing, one, route
 
 from canary import errors
-from canary.kube import CRDS, EVENTS, HTTPROUTES, LEASES, NAMESPACES, PODS, ROLLOUTS, KubeClient, Resource, WatchEvent
+from canary.kube import (
+    CRDS,
+    DEPLOYMENTS,
+    EVENTS,
+    GRPCROUTES,
+    HTTPROUTES,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    ROLLOUTS,
+    KubeClient,
+    Resource,
+    WatchEvent,
+)
 from canary.kube.client import LONGEST
 from canary.kube.pace import Vigil
 
@@ -56,8 +69,9 @@ def test_importing_the_package_is_cheap() -> None:
 
 async def test_get_sends_who_we_are(api, kube) -> None:
     """A read carries the bearer token and our user agent, and gives the object as it came."""
-    api.answer(200, {"kind": "HTTPRoute", "x-unknown": [1]})
-    assert await kube.get(HTTPROUTES, "web", "shop") == {"kind": "HTTPRoute", "x-unknown": [1]}
+    whole = one(HTTPROUTES, "web", **{"x-unknown": [1]})
+    api.answer(200, whole)
+    assert await kube.get(HTTPROUTES, "web", "shop") == whole
     (seen,) = api.seen
     assert (seen.method, seen.path) == ("GET", "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web")
     assert seen.headers["Authorization"] == "Bearer secret"
@@ -71,13 +85,13 @@ async def test_a_lease_waits_for_no_other_request(api) -> None:
             api.hang()
         slow = [asyncio.create_task(kube.json_patch(HTTPROUTES, name, "shop", [])) for name in "ab"]
         await eventually(lambda: len(api.seen) == 2)
-        api.answer(200, {"metadata": {"name": "leader"}})
+        api.answer(200, one(LEASES, "leader"))
         async with asyncio.timeout(2):
             assert (await kube.json_patch(LEASES, "leader", "shop", []))["metadata"]["name"] == "leader"
         waiting = asyncio.create_task(kube.get(HTTPROUTES, "c", "shop"))
         await asyncio.sleep(0.05)
         assert len(api.seen) == 3
-        api.answer(200, {"metadata": {"name": "c"}})
+        api.answer(200, one(HTTPROUTES, "c"))
         slow[0].cancel()
         assert (await waiting)["metadata"]["name"] == "c"
         for task in slow:
@@ -91,11 +105,11 @@ async def test_connections_are_given_up_once_for_all_that_were_sent_before(api, 
     async def slow(request: web.Request) -> web.Response:
         ports.append(request.transport.get_extra_info("peername")[1])
         await asyncio.sleep(0.8)
-        return web.json_response({"metadata": {"name": "a"}})
+        return web.json_response(one(HTTPROUTES, request.path.rpartition("/")[2]))
 
     async def quick(request: web.Request) -> web.Response:
         ports.append(request.transport.get_extra_info("peername")[1])
-        return web.json_response({"metadata": {"name": "b"}})
+        return web.json_response(one(HTTPROUTES, request.path.rpartition("/")[2]))
 
     for handler in (slow, slow):
         api.call(handler)
@@ -116,8 +130,8 @@ async def test_connections_are_given_up_once_for_all_that_were_sent_before(api, 
 
 async def test_writes_name_their_manager_and_their_kind(api, kube) -> None:
     """Patches keep their content type, even an empty one, and every write has a fieldManager."""
-    for _ in range(4):
-        api.answer(200, {})
+    for answer in (one(HTTPROUTES, "web"), one(ROLLOUTS, "web"), {}, {}):
+        api.answer(200, answer)
     ops = [{"op": "test", "path": "/metadata/name", "value": "web"}]
     await kube.json_patch(HTTPROUTES, "web", "shop", ops)
     await kube.merge_patch(ROLLOUTS, "web", "shop", {}, subresource="status")
@@ -254,6 +268,59 @@ async def test_a_success_that_is_no_object_is_an_error(api, kube, body: bytes) -
         await kube.get(PODS, "p", "shop")
 
 
+_WEB = one(HTTPROUTES, "web")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"},
+        {"kind": "HTTPRoute", "spec": {}},
+        {"kind": "HTTPRoute", "metadata": None},
+        {"kind": "HTTPRoute", "metadata": "web"},
+        one(HTTPROUTES, "another"),
+        one(GRPCROUTES, "web"),
+        {"kind": "HTTPRoute", "metadata": {"name": "web", "namespace": "neighbour"}},
+        {"kind": "HTTPRoute", "metadata": {"name": 5, "namespace": "shop"}},
+        *(
+            {"kind": "HTTPRoute", "metadata": {**_WEB["metadata"], **wrong}}
+            for wrong in (
+                {"uid": {}},
+                {"resourceVersion": 7},
+                {"generation": "x"},
+                {"generation": True},
+                {"annotations": []},
+                {"labels": "x"},
+                {"finalizers": "x"},
+                {"managedFields": {}},
+            )
+        ),
+    ],
+)
+async def test_a_success_that_is_another_object_is_an_error(api, kube, body: dict[str, object]) -> None:
+    """What something in between answers is no answer to a read or a patch: that is tried again."""
+    for _ in range(3):
+        api.answer(200, body)
+    for request in (
+        kube.get(HTTPROUTES, "web", "shop"),
+        kube.json_patch(HTTPROUTES, "web", "shop", []),
+        kube.merge_patch(HTTPROUTES, "web", "shop", {}, subresource="status"),
+    ):
+        with pytest.raises(errors.Unavailable, match="asked about HTTPRoute web, the API server answered with"):
+            await request
+
+
+async def test_the_scale_of_an_object_is_of_another_kind(api, kube) -> None:
+    """A subresource with a kind of its own has the name of its object all the same."""
+    scale = {"kind": "Scale", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"replicas": 2}}
+    api.answer(200, scale)
+    assert await kube.get(DEPLOYMENTS, "web", "shop", subresource="scale") == scale
+    api.answer(200, {**scale, "metadata": {"name": "another", "namespace": "shop"}})
+    with pytest.raises(errors.Unavailable):
+        await kube.get(DEPLOYMENTS, "web", "shop", subresource="scale")
+
+
 @pytest.mark.alone("how long a retry waits")
 async def test_silence_is_unavailable(api) -> None:
     """No answer within the time-out: Unavailable, and the observer saw code 0."""
@@ -274,7 +341,7 @@ async def test_what_has_no_answer_may_still_take_effect(api) -> None:
     """A write that was cut off, or of which the server does not know, is one for five minutes. Reads, Events and dry runs move nothing."""
     ops = [{"op": "add", "path": "/spec", "value": {}}]
     async with await KubeClient.connect(server=api.url, timeout=60) as kube:
-        api.answer(200, {})
+        api.answer(200, one(PODS, "p"))
         await kube.json_patch(PODS, "p", "shop", ops)
         api.refuse(409, "Conflict", "moved")
         with pytest.raises(errors.Conflict):
@@ -321,7 +388,7 @@ async def test_nobody_there_is_unavailable() -> None:
 async def test_observer_sees_every_request(api) -> None:
     """The observer gets verb, resource with subresource, and code."""
     observed: list[tuple[str, str, int]] = []
-    api.answer(200, {})
+    api.answer(200, one(PODS, "p"))
     api.refuse(409, "Conflict", "moved")
     api.stream()
     async with await KubeClient.connect(server=api.url, on_request=lambda *r: observed.append(r[:3])) as kube:
@@ -545,7 +612,7 @@ async def test_the_time_is_told_by_answers_that_came_at_once(api, kube, monkeypa
 
     monkeypatch.setattr(kube._transport, "_send", napping)
     for second in (0, 1, 20):
-        api.answer(200, {}, Date=f"Sun, 01 Mar 2026 12:00:{second:02} GMT")
+        api.answer(200, one(HTTPROUTES, "web"), Date=f"Sun, 01 Mar 2026 12:00:{second:02} GMT")
     start = datetime(2026, 3, 1, 12, tzinfo=UTC)
     await kube.get(HTTPROUTES, "web", "shop")
     assert kube.server_time == start

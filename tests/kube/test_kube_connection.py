@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kube_kit import one
 
 from canary import errors
 from canary.errors import ConfigError
@@ -119,12 +120,12 @@ async def test_a_rotated_token_is_picked_up_after_401(api, tmp_path: Path) -> No
     secret.write_text("old")
     path = kubeconfig(tmp_path / "config", server=api.url, user={"tokenFile": str(secret)})
     async with await KubeClient.connect(kubeconfig=path) as kube:
-        api.answer(200, {})
+        api.answer(200, one(PODS, "p"))
         await kube.get(PODS, "p", "shop")
         secret.write_text("new")
         api.refuse(401, "Unauthorized", "expired")
-        api.answer(200, {"metadata": {}})
-        assert await kube.get(PODS, "p", "shop") == {"metadata": {}}
+        api.answer(200, one(PODS, "p"))
+        assert await kube.get(PODS, "p", "shop") == one(PODS, "p")
         api.refuse(401, "Unauthorized", "expired for good")
         with pytest.raises(errors.Forbidden, match="for good"):
             await kube.get(PODS, "p", "shop")
@@ -155,7 +156,7 @@ async def test_exec_plugin_is_asked_again_when_its_token_expired(api, tmp_path: 
     path = kubeconfig(tmp_path / "config", server=api.url, user=plugin(tmp_path, status))
     async with await KubeClient.connect(kubeconfig=path) as kube:
         for _ in range(2):
-            api.answer(200, {})
+            api.answer(200, one(PODS, "p"))
             await kube.get(PODS, "p", "shop")
     assert [seen.headers["Authorization"] for seen in api.seen] == ["Bearer t2", "Bearer t2"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cluster_kit import api_server, own_namespace
-from kube_kit import change, eventually, listing, route
+from kube_kit import change, eventually, listing, one, route
 from wire import Wire
 
 from canary import errors
@@ -451,7 +451,7 @@ async def test_a_server_that_takes_its_time_is_waited_for(api, kube) -> None:
     async def slow(request: web.Request) -> web.Response:
         asked.append("slow")
         await asyncio.sleep(0.6)
-        return web.json_response({"metadata": {"name": "from the first"}})
+        return web.json_response(one(HTTPROUTES, "a", said="by the first"))
 
     async def never(request: web.Request) -> web.Response:
         asked.append("never")
@@ -461,7 +461,7 @@ async def test_a_server_that_takes_its_time_is_waited_for(api, kube) -> None:
     api.call(slow)
     api.call(never)
     answer = await kube.json_patch(HTTPROUTES, "a", "shop", [], patience=0.1)
-    assert answer["metadata"]["name"] == "from the first"
+    assert answer["said"] == "by the first"
     assert asked == ["slow", "never"]
 
 
@@ -486,7 +486,7 @@ async def test_no_answer_is_no_answer_for_both(api, kube) -> None:
 
 async def test_what_is_answered_in_time_is_sent_once(api, kube) -> None:
     """The usual case costs nothing."""
-    api.answer(200, {"metadata": {"name": "a"}})
+    api.answer(200, one(HTTPROUTES, "a"))
     await kube.json_patch(HTTPROUTES, "a", "shop", [], patience=0.2)
     await asyncio.sleep(0.4)
     assert len(api.seen) == 1
