@@ -266,7 +266,14 @@ class Line:
             where = self._cut(len(self.sent), request) if self._cut is not None else ""
             sent = Sent(self._clock.now(), request.method, request.resource, request.path, request.body)
             self.sent.append(sent)
-            if request.resource == "rollouts/status":
+            said = request.body.get("status") if isinstance(request.body, dict) else None
+            if request.resource == "rollouts/status" and set(said or {}) & {
+                "phase",
+                "run",
+                "step",
+                "paused",
+                "lastRequest",
+            }:
                 self._traffic.recorded = self._clock.now()
         if where == "before":
             self.dead.set()

@@ -281,7 +281,7 @@ async def test_the_finalizer_is_there_only_during_a_run(world: World) -> None:
 
 
 async def test_a_restart_in_the_middle_of_a_hold(world: World) -> None:
-    """A controller that is killed during a hold goes on with that very hold."""
+    """A controller that is killed during a hold goes on with that very hold, from where it was on record."""
     instance = await world.begin(steps=[{"weight": 10, "hold": "60s"}, {"weight": 100}])
     await world.deploy(2)
     await world.until(lambda: bool((world.status().get("step") or {}).get("holdUntil")) and world.step() == 1)
@@ -296,7 +296,7 @@ async def test_a_restart_in_the_middle_of_a_hold(world: World) -> None:
     )
     assert world.weights() == (90, 10)
     await world.until(lambda: world.weights() == (0, 100))
-    assert 0 <= (world.clock.now() - until).total_seconds() <= 3
+    assert 0 <= (world.clock.now() - until).total_seconds() <= 28, "what nobody saw pass is held once more"
     await world.until(lambda: world.phase() == "Succeeded")
 
 
