@@ -22,6 +22,7 @@ CanaryError
 ├── ConfigError               settings, kubeconfig, flags
 ├── HistoryError              a Prometheus does not tell what it measured before
 ├── LeadershipLost            another controller does our work now
+├── ServerSetBack             the API server's store is an earlier one than this process knows
 └── SandboxError              a part of the sandbox did not come up
 """
 
@@ -97,6 +98,10 @@ class ConfigError(CanaryError):
 
 class LeadershipLost(CanaryError):
     """Another controller has taken the Lease; this one has to end."""
+
+
+class ServerSetBack(CanaryError):
+    """The API server's store was set back, to a backup say: nothing that this process knows need be so. It has to begin anew."""
 
 
 class SandboxError(CanaryError):

@@ -22,7 +22,7 @@ from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import REFUSED_WRITE, STATUS_WRITE
 from canary.model.status import RolloutStatus
 from canary.model.times import format_time
-from canary.observe.objects import Key, version
+from canary.observe.objects import Key, earlier, version
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.routes.key import RouteKey
@@ -243,8 +243,11 @@ class StatusWriter:
 
     async def _read_again(self) -> bool:
         """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
+        kept = self._store.rollouts.get(self._key)
         try:
             fresh = await self._kube.get(ROLLOUTS, self._key[1], self._key[0])
+            if kept is not None and earlier(fresh, kept.uid, kept.version):
+                self._store.on_set_back()
             if not self._store.put_rollout(fresh, answer=True):
                 raise Conflict("the Rollout is another one than the watch has told of")
         except NotFound:

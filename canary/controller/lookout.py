@@ -36,6 +36,8 @@ class Lookout:
         self._needed: dict[str, tuple[str | None, Callable[[], bool], WatchPace]] = {}
         self.calm = WatchPace()
         """For watches on which no run depends."""
+        self.on_sight: Callable[[], object] = lambda: None
+        """Called when all watches see again after some did not."""
         self._missing: set[str] = set()
         self._since: float | None = None
         self._said = 0.0
@@ -91,6 +93,7 @@ class Lookout:
         if self._since is not None and not self._missing:
             log.info("the API server can be watched again, after %.1f s", time.monotonic() - self._since)
             self._since = None
+            self.on_sight()
 
     async def beat(self, manager: Manager) -> None:
         """Prove that the event loop turns, and notice when it did not: then another may have done our work."""

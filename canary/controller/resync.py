@@ -5,6 +5,10 @@ kopf says of no list that it is through. While its watch was broken, a deletion 
 An active one would be found out by its next write. One at rest writes nothing, and would go on barring its rules to
 others. So from time to time, and whenever kopf had to list them again, the Rollouts are counted, by one small request; only
 if fewer exist than are known are they listed.
+
+The same small request tells when the server's store was set back to a backup. Watches go on where they were, which is in the future
+of that store, and bring nothing until it gets there; and what they bring then would be older than what is known. So it is also
+sent whenever the API server is in sight again.
 """
 
 from __future__ import annotations
@@ -16,9 +20,9 @@ from datetime import timedelta
 
 from canary.controller.clock import Alarm, Clock
 from canary.controller.manager import Manager
-from canary.errors import ApiError, Forbidden
+from canary.errors import ApiError, Forbidden, ServerSetBack
 from canary.kube import ROLLOUTS, Kube
-from canary.observe.objects import Key, key_of, uid_of
+from canary.observe.objects import Key, key_of, precedes, uid_of
 
 log = logging.getLogger("canary.resync")
 
@@ -31,6 +35,9 @@ RECOUNT = 1.0
 """Seconds after which they are counted again meanwhile: some may have been deleted, or the server did not answer."""
 LATE = 10.0
 """Seconds between two counts after that, until all are known."""
+
+
+SET_BACK = "is older than what was known before: the API server's store was set back; this controller ends, to begin anew with what is there"
 
 
 class Resync:
@@ -56,15 +63,25 @@ class Resync:
         self._alarm = asyncio.Event()
         self.soon = self._alarm.set
         """Count at the next opportunity: something may have been missed."""
+        self._set_back = False
+        self._listed_at: dict[str | None, str] = {}
+        """By namespace: the resourceVersion of the last list."""
 
     async def run(self) -> None:
-        """Count for ever. A server that cannot answer now is asked again next time."""
+        """Count for ever. A server that cannot answer now is asked again next time.
+
+        Raises:
+            ServerSetBack: it has an earlier state than was known before it was asked.
+
+        """
         alarm = Alarm(self._clock, self._alarm)
         try:
             while True:
                 alarm.set(self._clock.now() + timedelta(seconds=LATE if self._late else INTERVAL))
                 await self._alarm.wait()
                 self._alarm.clear()
+                if self._set_back:
+                    raise ServerSetBack(f"a Rollout {SET_BACK}")
                 if self._late:
                     self._late = not await self._all_known()
                 for place in self._limit:
@@ -74,6 +91,11 @@ class Resync:
                         log.debug("cannot count the Rollouts: %s", error)
         finally:
             alarm.cancel()
+
+    def set_back(self) -> None:
+        """Somebody has read a Rollout that is older than what was known before."""
+        self._set_back = True
+        self.soon()
 
     async def listed(self) -> None:
         """Return when all Rollouts that exist are known, and in any case when patience is over; they are then counted on meanwhile."""
@@ -140,7 +162,14 @@ class Resync:
             return 0
 
     async def _existing(self, place: str | None) -> int:
-        """How many there are, by the smallest list."""
+        """How many there are, by the smallest list. Raises ServerSetBack."""
+        known = [kept.version for key, kept in self._hub.deps.store.rollouts.items() if place in {None, key[0]}]
+        known.append(self._listed_at.get(place, ""))
         async with aclosing(self._kube.pages(ROLLOUTS, place, limit=1)) as pages:
             page = await anext(pages)
-        return len(page["items"]) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)
+        metadata = page.get("metadata") or {}
+        now = str(metadata.get("resourceVersion") or "")
+        if any(precedes(now, version) for version in known):
+            raise ServerSetBack(f"the list of Rollouts {SET_BACK}")
+        self._listed_at[place] = now
+        return len(page["items"]) + int(metadata.get("remainingItemCount") or 0)

@@ -159,7 +159,8 @@ async def serve(
         resync = Resync(kube, manager, settings.namespaces, clock)
         besides = _besides(kube, manager, settings.namespaces, lookout)
         begun = asyncio.Event()
-        for work in (lookout.beat(manager), resync.run(), _after(begun, survey.run()), *besides):
+        lookout.on_sight, deps.store.on_set_back = resync.soon, resync.set_back
+        for work in (lookout.beat(manager), _after(begun, survey.run()), *besides):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -182,7 +183,7 @@ async def serve(
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
         courier = _courier(kube, manager, settings.namespaces, lookout, resync)
-        parts = [informers.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
+        parts = [informers.run(), resync.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
         parts += [leadership.run()] if leadership else []
         await until_stopped(stop, [asyncio.create_task(part) for part in parts])
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")

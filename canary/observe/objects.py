@@ -119,6 +119,17 @@ def known(document: Json, uid: str, kept: str) -> bool:
     return uid_of(document) == uid and new.isdecimal() and kept.isdecimal() and int(new) <= int(kept)
 
 
+def earlier(document: Json, uid: str, kept: str) -> bool:
+    """Whether what was read is older than what was known before it was asked for: then the server's store was set back."""
+    new = version(document)
+    return uid_of(document) == uid and precedes(new, kept)
+
+
+def precedes(version: str, kept: str) -> bool:
+    """Whether a resourceVersion is before another one of the same resource; never of one that is no number."""
+    return version.isdecimal() and kept.isdecimal() and int(version) < int(kept)
+
+
 def senseless(kind: str, name: str) -> str:
     """What is said to who names an object of which we make nothing."""
     return f"{kind} {name} is such that the controller cannot read it; its log says why"

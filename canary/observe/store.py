@@ -7,6 +7,7 @@ the text of their document and of their route, and a view of their workloads.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -65,6 +66,8 @@ class Store:
     def __init__(self, place: str = "", platform: Platform = NOTHING_DECLARED) -> None:
         """`place` and `platform`: see `canary.preflight.surroundings`."""
         self.rollouts: dict[Key, Packed] = {}
+        self.on_set_back: Callable[[], object] = lambda: None
+        """Called when the API server turns out to have an older Rollout than was known before it was asked."""
         self.listed = False
         """Whether all Rollouts are known, so that one that is not known does not exist."""
         self.routes: dict[RouteKey, Route] = {}

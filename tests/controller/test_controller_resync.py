@@ -8,6 +8,7 @@ import pytest
 from controller_kit import CONTROLLER, REAL_SECONDS, World, really, rollout_document
 
 from canary.controller.resync import INTERVAL, Resync
+from canary.errors import ServerSetBack
 from canary.kube import ROLLOUTS
 from canary.observe.objects import Packed
 
@@ -89,3 +90,55 @@ async def test_a_start_waits_for_as_many_as_exist(world: World) -> None:
     assert not waiting.done()
     await world.admin.delete(ROLLOUTS, "second", world.namespace)
     await asyncio.wait_for(waiting, REAL_SECONDS)
+
+
+def ahead(world: World, by: int = 10**6) -> Packed:
+    """The Rollout as a process knows it that has seen it later than the server's store is."""
+    document = world.rollout()
+    version = str(int(document["metadata"]["resourceVersion"]) + by)
+    return Packed.of({**document, "metadata": {**document["metadata"], "resourceVersion": version}})
+
+
+async def test_a_store_that_was_set_back_ends_the_process(world: World) -> None:
+    """The server is in sight again, and its list is older than what is known: nothing known need be so, and a restart reads all anew."""
+    instance = await world.begin()
+    await world.settle()
+    call = Resync(instance.kube, instance.manager, (world.namespace,), world.clock)
+    running = asyncio.create_task(call.run())
+    call.soon()
+    await world.settle()
+    assert not running.done()
+    instance.store.rollouts[world.namespace, "shop"] = ahead(world)
+    call.soon()
+    with pytest.raises(ServerSetBack, match="set back"):
+        await asyncio.wait_for(running, REAL_SECONDS)
+
+
+async def test_a_read_that_is_older_than_what_was_known_says_so(world: World) -> None:
+    """The list is past that by now, but a status write is refused, and what is read then is older than what was known."""
+    instance = await world.begin(steps=[{"weight": 10, "hold": "1h"}])
+    await world.settle()
+    told: list[bool] = []
+    instance.store.on_set_back = lambda: told.append(True)
+    instance.store.rollouts[world.namespace, "shop"] = ahead(world)
+    await world.deploy(2)
+    await world.pass_(5)
+    assert told
+
+
+async def test_somebody_elses_write_is_no_store_that_was_set_back(world: World) -> None:
+    """Conflicts in the middle of a run, and counts all the while."""
+    instance = await world.begin(steps=[{"weight": 10, "hold": "20s"}])
+    call = Resync(instance.kube, instance.manager, (world.namespace,), world.clock)
+    instance.store.on_set_back = call.set_back
+    running = asyncio.create_task(call.run())
+    await world.deploy(2)
+    for number in range(20):
+        body = {"metadata": {"annotations": {"somebody": str(number)}}}
+        await world.gitops.merge_patch(ROLLOUTS, "shop", world.namespace, body)
+        call.soon()
+        await world.pass_(1)
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
