@@ -73,7 +73,8 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     words = "succeeded" if won else "rolled back"
     swap = won and scope.run.swap
     revisions = scope.status.revisions
-    needs_no_run = scope.run.revision or revisions.settled
+    again = scope.run.reason == reasons.PLAN_CHANGED  # it has not failed, and is tried anew by what is declared now
+    needs_no_run = revisions.settled if again else scope.run.revision or revisions.settled
     if swap and (scope.facts.stable is not None or scope.facts.unseen_stable is not None):
         # What is the canary from now on runs the version that was just replaced. Where nobody can tell that one nothing is guessed:
         # as on first sight what it has when that is known needs no run. Any guess would be another revision, and begin one.

@@ -212,7 +212,7 @@ def _requests(scope: Scope) -> Next:
 def _left_behind(scope: Scope) -> Iterator[EmitEvent]:
     """Says that a copy of this run, if there is one, stays where nobody can see it: the deletion does not wait for that."""
     unseen = scope.facts.unseen_stable
-    copying = scope.spec.promotion_mode is Promotion.COPY and scope.active and scope.step.index >= scope.step.total
+    copying = scope.promotion is Promotion.COPY and scope.active and scope.step.index >= scope.step.total
     if unseen is not None and copying and scope.run.outcome is not Outcome.SUCCEEDED:
         what = (
             f"if this run has copied the canary's pod spec to {unseen.name}, that stays there, with what it replaced in"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at
-from canary.decide.copying import booked
 from canary.decide.drift import lowered, raised
 from canary.decide.facts import RouteView, WorkloadView
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
@@ -110,8 +109,10 @@ def restart(scope: Scope) -> Next | None:
         reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
     else:
         return None
-    if reason == reasons.PLAN_CHANGED and booked(scope) is not None:
-        return None  # all that was planned is passed, and stable has what passed: it is finished as it was planned
+    book = scope.run.copied
+    if reason == reasons.PLAN_CHANGED and book is not None:
+        # What stable ran before would be on nobody's record. Nor is the run finished by a spec that it was not planned by.
+        return fail(scope, Stop(reason, f"{why} while {book.workload} was copied to; a run begins by them afterwards"))
     taken = next(canary_taken(scope.facts, {route.key for route in scope.facts.routes if scope.owned(route)}), None)
     if taken is not None:
         return fail(scope, Stop(reasons.SUPERSEDED, f"{why}, and no run begins of that: {taken.message}"))

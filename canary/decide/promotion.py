@@ -44,10 +44,10 @@ def promoting(scope: Scope) -> Next:
         # Least of all by a default: a promotion that nobody can read is none that somebody has declared.
         message = f"{scope.facts.unread}; nothing is promoted before that can be read; {scope.found} on the canary (promoting)"
         return scope.decide(reasons.INVALID, message, wake(scope))
-    if scope.spec.promotion_mode is Promotion.SWAP:
+    if scope.promotion is Promotion.SWAP:
         return _swap(scope)
     scope, _ = writing(scope)  # the copies of the last step are over
-    return _copy(scope) if scope.spec.promotion_mode is Promotion.COPY else _await(scope)
+    return _copy(scope) if scope.promotion is Promotion.COPY else _await(scope)
 
 
 def _copy(scope: Scope) -> Next:
@@ -166,7 +166,7 @@ def _swap(scope: Scope) -> Next:
 
 def _succeed(scope: Scope, message: str) -> Next:
     """The run is won; what is left is to give the traffic back. From here on nothing makes it fail."""
-    swap = scope.spec.promotion_mode is Promotion.SWAP
+    swap = scope.promotion is Promotion.SWAP
     scope = scope.with_(
         run=ended(scope.run, Outcome.SUCCEEDED, reasons.SUCCEEDED, message, scope.now, swap=swap),
         step=unaccepted(scope.step, scope.now),

@@ -137,7 +137,7 @@ def _promote(scope: Scope, _request: Request) -> Answer:
             return _refused(f"{scope.step_text} waits for no approval{gate}; `promote --full` skips the rest")
         case Phase.PROMOTING if scope.run.outcome is None and scope.facts.unread:
             return _refused(f"{scope.facts.unread}; nothing is promoted before that can be read")
-        case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
+        case Phase.PROMOTING if scope.run.outcome is None and scope.promotion is Promotion.AWAIT:
             return _done("returning traffic to stable", scope.with_(step=approved(scope.step)).goto())
         case Phase.PROMOTING:
             return _refused("promotion is under way already")

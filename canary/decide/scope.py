@@ -17,7 +17,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView, Unseen, WorkloadView
 from canary.decide.once import once
-from canary.decide.reasons import SUPERSEDED
+from canary.decide.reasons import PLAN_CHANGED, SUPERSEDED
 from canary.decide.verdict import unmeasured
 from canary.model.check_status import CheckStatus
 from canary.model.evolution import failed
@@ -166,6 +166,12 @@ class Scope:
         """The canary's shares at a one-based step."""
         return self.spec.shares_at(index)
 
+    @property
+    def promotion(self) -> Promotion:
+        """How the run is promoted: as it is declared now, and to its end by Copy once it copies."""
+        run = self.status.run
+        return Promotion.COPY if run is not None and run.copied is not None else self.spec.promotion_mode
+
     @once
     def shares(self) -> Shares:
         """The canary's shares that the run is after now."""
@@ -174,7 +180,7 @@ class Scope:
             return Shares()
         if run.outcome is None and run.unavailable_since is not None:
             return Shares()  # its users would get 503s
-        swap = self.spec.promotion_mode is Promotion.SWAP
+        swap = self.promotion is Promotion.SWAP
         if run.outcome is Outcome.ROLLED_BACK:
             return Shares()
         if run.outcome is Outcome.SUCCEEDED:
@@ -477,7 +483,7 @@ def failed_revisions(status: RolloutStatus) -> frozenset[str]:
 def with_last_failed(status: RolloutStatus) -> RevisionsStatus:
     """The revisions on record; once another run begins, that of the last one is among those that failed."""
     run, revisions = status.run, status.revisions
-    lost = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != SUPERSEDED
+    lost = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason not in {SUPERSEDED, PLAN_CHANGED}
     return failed(revisions, run.revision) if lost and run is not None else revisions
 
 

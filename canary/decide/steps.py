@@ -105,7 +105,7 @@ def _advance(scope: Scope) -> Next:
     if scope.run.full and index <= len(scope.spec.steps):
         index = max(index, len(scope.spec.steps))
     if index > len(scope.spec.steps):
-        swaps = scope.spec.promotion_mode is Promotion.SWAP and scope.shares.rises_to(Shares(Fraction(100)))
+        swaps = scope.promotion is Promotion.SWAP and scope.shares.rises_to(Shares(Fraction(100)))
         hold = first_hold(scope, RISE) if swaps else None
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
@@ -113,7 +113,7 @@ def _advance(scope: Scope) -> Next:
             "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
         )
         scope = at(_left(scope), Phase.PROMOTING).with_(
-            EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}"),
+            EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.promotion}"),
             step=used_up(scope.step),
         )
         return scope.goto(Place.PROMOTING)

@@ -510,29 +510,74 @@ def test_a_paused_promotion_that_fails_puts_stable_back(how: str) -> None:
 # -- what becomes of a copy when its run would give way ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("edit", ["a hold", "a route"])
-def test_a_plan_that_is_edited_while_a_copy_rolls_out_takes_nothing_back(edit: str) -> None:
-    """All steps are passed: the run is won as it was planned, and the next one goes by the new plan."""
-    world = promoting()
-    if edit == "a hold":
-        world.declare(steps=[{"weight": 50, "hold": "20s"}])
-    else:
-        world.declare(routes=[{"name": "shop"}, {"name": "two"}])
+HALF = [{"weight": 50, "hold": "10s"}]
+EDITS = {
+    "a hold": {"steps": [{"weight": 50, "hold": "20s"}]},
+    "a larger step": {"steps": [{"weight": 90, "hold": "10s"}]},
+    "all of it": {"steps": [{"weight": 100, "hold": "10s"}]},
+}
+
+
+def promoting_half() -> World:
+    """A run that has copied b over a beside half of the traffic; that does not roll out yet."""
+    world = begun(spec=spec_of(promotion="Copy", steps=HALF))
+    world.pass_step()
+    assert (world.phase, world.stable.revision, world.stable.kept, world.share()) == (Phase.PROMOTING, "b", "a", 50)
+    return world
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_plan_that_is_edited_while_a_copy_rolls_out_puts_back_what_was_copied(
+    edit: dict[str, object], crash: bool
+) -> None:
+    """The run was not planned so, and what stable ran is known: all goes back, and a run begins by what is declared now."""
+    world = promoting_half()
+    world.declare(**edit)
+    seen = []
+    for _ in range(12):
+        world.tick()
+        seen.append(world.share())
+        run = world.status.run
+        if run is not None and run.number == 2:
+            break
+    if crash:
+        world.crash()
+    assert max(seen) <= 50, "nothing is given by a plan that nobody has passed"
+    world.stable.rolled_out = True
     world.run()
-    assert (world.phase, world.status.run and world.status.run.number) == (Phase.PROMOTING, 1)
-    if edit == "a route":
-        world.declare(routes=[{"name": "shop"}])
+    run = world.status.run
+    assert run is not None
+    assert (run.number, run.revision, world.stable.revision, world.stable.record) == (2, "b", "a", None)
+    assert "PlanChanged" in {tell.reason for tell in world.told}
+    world.measure(0.5)
+    world.run()
     end(world)
-    assert (world.phase, world.stable.revision, world.share()) == (Phase.SUCCEEDED, "b", 0)
-    assert world.stable.record is None
+    assert (world.phase, world.stable.revision, world.share()) == (Phase.ROLLED_BACK, "a", 0)
+    assert world.status.run is not None
+    assert world.status.run.number == 2, "what has failed is not tried again"
 
 
 def test_a_plan_edited_while_a_copy_rolls_out_loses_no_way_back() -> None:
-    """An abort after the edit puts back what stable ran before the copy."""
+    """An abort with the edit puts back what stable ran before the copy, and nothing begins by itself."""
     world = promoting()
     world.declare(steps=[{"weight": 50, "hold": "20s"}])
-    world.run()
     world.ask("abort", id_="one")
     world.run()
     end(world)
     assert (world.phase, world.stable.revision, world.share()) == (Phase.ROLLED_BACK, "a", 0)
+    assert world.status.run is not None
+    assert world.status.run.number == 1
+
+
+@pytest.mark.parametrize("promotion", ["Swap", "Await"])
+def test_a_copy_under_way_is_finished_as_one(promotion: str) -> None:
+    """Whatever is declared for the runs after it: nothing more is given, and no roles are exchanged."""
+    world = promoting_half()
+    world.declare(promotion=promotion, steps=HALF)
+    for _ in range(4):
+        world.tick()
+        assert world.share() <= 50
+    end(world)
+    assert (world.phase, world.stable.revision, world.share()) == (Phase.SUCCEEDED, "b", 0)
+    assert not world.status.swapped
