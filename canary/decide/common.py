@@ -27,7 +27,7 @@ def wake(scope: Scope) -> datetime | None:
     if step.unaccepted_since is not None:
         times.append(step.unaccepted_since + scope.spec.accept_timeout.delta)
     if scope.spec.deadline is not None:
-        times.append(run.started_at + scope.spec.deadline.delta)
+        times.append(run.counts_from + scope.spec.deadline.delta)
     if scope.status.scale is not None and scope.spec.scale is not None and scope.status.scale.short_since is not None:
         times.append(scope.status.scale.short_since + scope.spec.scale.timeout.delta)
     times += former.due(scope)

@@ -162,7 +162,7 @@ def gate_timed_out(scope: Scope) -> Stop | None:
 def past_deadline(scope: Scope) -> Stop | None:
     """The run takes longer than its deadline."""
     deadline = scope.spec.deadline
-    if deadline is None or scope.now < scope.run.started_at + deadline.delta:
+    if deadline is None or scope.now < scope.run.counts_from + deadline.delta:
         return None
     return Stop(reasons.DEADLINE_EXCEEDED, f"the run took longer than its deadline of {deadline}")
 

@@ -146,7 +146,7 @@ def nothing_of_tomorrow(scope: Scope) -> Scope:
     status, now = scope.status, scope.now
     changes: Changes = {}
     if status.run is not None and scope.active:
-        changes["run"] = by_now(status.run, now, "started_at", "unavailable_since")
+        changes["run"] = by_now(status.run, now, "started_at", "reckoned_since", "unavailable_since")
     if status.step is not None and scope.active:
         changes["step"] = by_now(status.step, now, "started_at", "reached_at", "unaccepted_since")
     if any(check.unknown_since is not None and check.unknown_since > now for check in status.checks):

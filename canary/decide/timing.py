@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from canary.model.evolution import excused, postponed, replicas_unseen, unseen
+from canary.model.evolution import excused, postponed, reckoned, replicas_unseen, unseen
 from canary.model.status import RolloutStatus
 
 AGREE = timedelta(seconds=2)
@@ -56,8 +56,8 @@ def rebased(status: RolloutStatus, now: datetime) -> RolloutStatus:
     before and of now. No more is credited to a hold, or charged to a limit, than is sure to have passed: nothing since then
     (docs/decisions/0078).
 
-    What is only for people to read stays where it is, as long as that is the past; and so does all of a Rollout at rest, but for what
-    its pace goes by.
+    What is only for people to read stays where it is, as long as that is the past, and when a run began is; and so does all of a Rollout
+    at rest, but for what its pace goes by.
     """
     latest = status.recorded_at or max(_past(status), default=None)
     if latest is None:
@@ -67,7 +67,9 @@ def rebased(status: RolloutStatus, now: datetime) -> RolloutStatus:
     if status.active or ahead:
         by = shift if status.active else min(shift, timedelta(0))
         moved: RolloutStatus = _moved(status, by, now, but=() if ahead else TOLD)
-        return moved
+        if status.run is None or moved.run is None:
+            return moved
+        return moved.model_copy(update={"run": reckoned(moved.run, min(status.run.started_at, now))})
     changes = {field: _moved(value, shift, now) for field in PACE if (value := getattr(status, field))}
     return status.model_copy(update=changes) if changes else status
 

@@ -127,6 +127,12 @@ def on_terms(run: RunStatus, terms: TermsStatus) -> RunStatus:
     return _evolved(run, terms=terms)
 
 
+def reckoned(run: RunStatus, started_at: datetime) -> RunStatus:
+    """It began then, as people know it; its time counts from when it is said to have begun here."""
+    later = run.counts_from if run.counts_from > started_at else None
+    return _evolved(run, started_at=started_at, reckoned_since=later)
+
+
 def replacing(run: RunStatus, revision: str) -> RunStatus:
     """A Copy of it may replace this revision of the stable workload, from now on: what was copied before counts no more."""
     return _evolved(run, replaces=revision, copied=None)

@@ -71,6 +71,12 @@ class RunStatus(ApiModel):
         str, Field(max_length=64, description="Hash of the routes, Services and steps the run is bound to.")
     ] = ""
     started_at: Annotated[Timestamp, Field(description="When the run began.")]
+    reckoned_since: Annotated[
+        Timestamp | None,
+        Field(
+            description="From when its deadline is reckoned, where that is later than startedAt: by what no controller has seen pass."
+        ),
+    ] = None
     traffic_since: Annotated[
         Timestamp | None, Field(description="When the gateways first accepted a share for the canary.")
     ] = None
@@ -114,6 +120,11 @@ class RunStatus(ApiModel):
     terms: Annotated[
         TermsStatus, Field(description="What was declared when the spec could last be read, where it is no default.")
     ] = TermsStatus()
+
+    @property
+    def counts_from(self) -> datetime:
+        """From when the time counts that it takes."""
+        return self.reckoned_since or self.started_at
 
 
 class GateStatus(ApiModel):

@@ -23,7 +23,7 @@ from typing import Any
 
 import aiohttp
 
-from canary.errors import NotFound, SandboxError
+from canary.errors import NotFound, NotServed, SandboxError
 from canary.kube import GATEWAYS, Kube
 from canary_sandbox.composite import Composite
 from canary_sandbox.process import ManagedProcess, answers, free_port
@@ -168,7 +168,7 @@ class TraefikGateway(Composite):
         for version, wanted in WATCHED.items():
             try:
                 listing = await self._kube.raw(f"/apis/{GATEWAY_API}/{version}")
-            except NotFound:
+            except (NotFound, NotServed):
                 listing = {}
             missing = set(wanted) - {item["name"] for item in listing.get("resources") or []}
             if missing:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 import canary_sandbox
-from canary.errors import NotFound
+from canary.errors import NotFound, NotServed
 from canary.kube import CRDS, ROUTES, Kube, Resource
 
 Json = dict[str, Any]
@@ -82,7 +82,7 @@ async def _not_of_others(kube: Kube, name: str) -> None:
 async def _lists(kube: Kube, resource: Resource) -> bool:
     try:
         await kube.list(resource)
-    except NotFound:
+    except NotServed:
         return False
     return True
 

@@ -12,7 +12,7 @@ from test_controller_whole import served
 
 from canary.act.workloads import WorkloadWriter
 from canary.decide.actions import ForgetPodSpec
-from canary.errors import NotFound
+from canary.errors import NotFound, NotServed
 from canary.kube import CRDS, DAEMONSETS, DEPLOYMENTS, HTTPROUTES, STATEFULSETS, Resource
 from canary_sandbox.apiserver import Fault
 
@@ -281,7 +281,7 @@ async def installed(world: World) -> None:
 async def lists(world: World) -> bool:
     try:
         await world.admin.list(CLONE_SETS, world.namespace)
-    except NotFound:
+    except NotServed:
         return False
     return True
 

