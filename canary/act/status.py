@@ -218,6 +218,7 @@ class StatusWriter:
         self._backoff.succeeded(_STATUS)
         self._refusals.succeeded(_STATUS)
         self._writes_in_step += not self._aging.written(self._now())
+        self._store.stamps[self._key] = patch["recordedAt"]
         self._confirmation = Confirmation(sent, version(fresh), versions)
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)

@@ -12,6 +12,7 @@ from canary.decide.recovery import adopt
 from canary.decide.timing import delayed, rebased
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
+from canary.model.times import format_time
 from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
@@ -71,7 +72,8 @@ class RunState:
             if taken is not status:
                 if status is not None and taken.active:
                     log.info("%s/%s: going on from what another controller has put on record", *self._key)
-                taken = rebased(taken, now)
+                if not self._by_our_clock(taken):
+                    taken = rebased(taken, now)
                 self.fresh, self.since = True, now
                 self.taken_over = taken
                 self._record.start_over(active=taken.active)
@@ -80,6 +82,11 @@ class RunState:
         status, self._unseen = delayed(status, unseen - self._unseen), unseen
         self.status = status
         return status
+
+    def _by_our_clock(self, taken: RolloutStatus) -> bool:
+        """Whether this process has put a status on record, as of a Rollout that has rested since: what has passed is known."""
+        at = taken.recorded_at
+        return at is not None and self._deps.store.stamps.get(self._key) == format_time(at)
 
     def _another(self, recorded: RolloutStatus) -> bool:
         """Whether some route of the run names the turn of another controller."""

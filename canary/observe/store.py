@@ -83,6 +83,8 @@ class Store:
         self._last_recorded = datetime.min.replace(tzinfo=UTC)
         self.around = Around(place, platform)
         self.roles = Roles()
+        self.stamps: dict[Key, str] = {}
+        """When this process has put the status of a Rollout on record last, as it is written there: by a clock that it knows."""
         self.rivals = Rivals(self.rollout, self.routes, self.references.sharing)
         self.kinds = Kinds()
         self.workload_kinds = WorkloadKinds()
@@ -147,6 +149,7 @@ class Store:
         del self.rollouts[key]
         self._active.discard(key)
         self._recorded_at.pop(key, None)
+        self.stamps.pop(key, None)
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
         self.backends.drop(key)

@@ -93,6 +93,7 @@ def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R
         (_by_content, damaged),
         (_by_place, rules),
         (_edited_in_place, rules),
+        (_edited_in_place, (*rules, *damaged)),
     )
     for step, among in steps:
         taken = {rule.key for rule in found.values()}
@@ -159,10 +160,10 @@ def _by_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str,
 
 
 def _edited_in_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
-    """Somebody edited rules of ours, and left all of them where they are: no other rule can be meant."""
+    """Somebody edited rules of ours, and left all of them where they are: no other rule can be meant, for none of the others gives the canary anything."""
     unnamed = [rule for rule in free if rule.name is None]
-    if all(rule.key in lost for rule in unnamed):
-        yield from ((rule.key, rule) for rule in unnamed)
+    if not any(rule.weights.share for rule in unnamed if rule.key not in lost):
+        yield from ((rule.key, rule) for rule in unnamed if rule.key in lost)
 
 
 def _place(key: str) -> tuple[int, str]:

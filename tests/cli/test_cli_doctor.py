@@ -438,10 +438,10 @@ async def test_what_is_broken_ends_with_1_and_says_what_to_do(cluster: Cluster) 
 @pytest.mark.parametrize(
     ("result", "words"),
     [
-        ([{"metric": {}, "value": [time.time(), "2"]}], "says that vector(1) is 2, so it is no Prometheus"),
+        ([{"metric": {}, "value": [0, "2"]}], "says that vector(1) is 2, so it is no Prometheus"),
         ([], "gave nothing for vector(1), so it is no Prometheus"),
         (
-            [{"metric": {"a": "1"}, "value": [time.time(), "1"]}, {"metric": {"a": "2"}, "value": [time.time(), "1"]}],
+            [{"metric": {"a": "1"}, "value": [0, "1"]}, {"metric": {"a": "2"}, "value": [0, "1"]}],
             "2 series",
         ),
     ],
@@ -450,7 +450,8 @@ async def test_a_server_that_is_no_prometheus_is_told_in_words(result: list[Json
     """Whatever it answers: a sentence, and nothing that only a programmer could read."""
 
     async def query(_: web.Request) -> web.Response:
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+        now = [{**one, "value": [time.time(), one["value"][1]]} for one in result]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": now}})
 
     async for url in serve(query):
         (said,) = await examine.prometheus(url)

@@ -10,10 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
-from canary.kube import KubeClient
+from canary.kube import KubeClient, resources
 
 Json = dict[str, Any]
 
+KINDS = {one.plural: one.kind for one in vars(resources).values() if isinstance(one, resources.Resource)}
 CONNECTIONS = 150
 """More than a client has."""
 
@@ -39,7 +40,10 @@ class Slow:
             await self.go_on.wait()
             self.waiting -= 1
         self.written.append((request.path, body))
-        return web.json_response({"metadata": {"name": "x", "resourceVersion": "2"}})
+        *_, namespaces, namespace, plural, name = request.path.removesuffix("/status").split("/")
+        assert namespaces == "namespaces"
+        metadata = {"name": name, "namespace": namespace, "resourceVersion": "2"}
+        return web.json_response({"kind": KINDS[plural], "metadata": metadata})
 
 
 async def _who(_: web.Request) -> web.Response:

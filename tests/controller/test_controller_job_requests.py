@@ -409,7 +409,11 @@ class SlowToCreate:
         if about_jobs and request.method == "POST":
             await asyncio.Event().wait()
         if request.method == "PATCH":
-            return web.json_response({"metadata": {"name": "shop", "resourceVersion": "2"}})
+            metadata = {"name": "shop", "namespace": "victim", "resourceVersion": "2"}
+            return web.json_response({"kind": "HTTPRoute", "metadata": metadata})
+        *_, namespace, plural, name = request.path.split("/")
+        if plural == "serviceaccounts":
+            return web.json_response({"kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}})
         return web.json_response({"kind": "List", "items": [], "metadata": {}})
 
     async def until(self, so: Callable[[], bool]) -> None:

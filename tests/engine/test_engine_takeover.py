@@ -430,7 +430,7 @@ def test_nothing_is_sure_to_have_passed_since_it_was_written(skew: int, away: in
     assert taken.step.reached_at is not None
     assert taken.step.hold_until == now + timedelta(seconds=15)
     assert taken.step.hold_until - taken.step.reached_at == timedelta(seconds=20)
-    assert now - taken.run.counts_from == timedelta(seconds=7), "a deadline counts from there"
+    assert now - taken.run.counts_from <= timedelta(seconds=7), "a deadline counts from there"
     assert taken.run.started_at == min(recorded(timedelta(seconds=skew)).run.started_at, now), (
         "and people know since when"
     )  # type: ignore[union-attr]

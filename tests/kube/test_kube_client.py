@@ -594,7 +594,7 @@ async def test_a_netrc_is_not_read(api, monkeypatch: pytest.MonkeyPatch, tmp_pat
 )
 async def test_a_date_that_is_no_time_of_any_run_is_not_believed(api, kube, date: str) -> None:
     """Nobody can reckon with it, and whoever did would fall over it for as long as the server says so."""
-    api.answer(200, {}, Date=date)
+    api.answer(200, {"kind": "HTTPRoute", "metadata": {"name": "web", "namespace": "shop"}}, Date=date)
     await kube.get(HTTPROUTES, "web", "shop")
     assert kube.server_time is None
 
