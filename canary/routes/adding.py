@@ -156,7 +156,7 @@ class RemoveRule:
         refs = rule.get("backendRefs") or []
         if not refs:
             return not _answers_itself(rule)
-        return any(pair.canary.is_named_by(ref, namespace) for ref in refs) or _of_the_pair(refs, pair, namespace)
+        return any(pair.means_canary(ref, namespace) for ref in refs) or _of_the_pair(refs, pair, namespace)
 
     def _is_divided(self, rule: Json, pair: Pair, namespace: str) -> bool:
         """Whether a rule without a name matches what ours does, and is for nobody but our pair, by whatever weights."""
@@ -174,7 +174,7 @@ class RemoveRule:
             return
         rule = rules[self.spot.index]
         refs = rule.get("backendRefs") or []
-        some = any(pair.canary.is_named_by(ref, namespace) for ref in refs)
+        some = any(pair.means_canary(ref, namespace) for ref in refs)
         plain = rule.get("name") is None and some and _of_the_pair(refs, pair, namespace)
         if plain and mark_of(rule, namespace) not in self.others:
             yield self.spot.index
@@ -276,13 +276,14 @@ def _mark_with(pair: Pair, rule: Json, namespace: str) -> str:
 
 
 def _of_the_pair(refs: Iterable[Json], pair: Pair, namespace: str) -> bool:
-    return all(pair.canary.is_named_by(ref, namespace) or pair.stable.is_named_by(ref, namespace) for ref in refs)
+    """On whatever port: somebody may have edited that of all rules."""
+    return all(pair.means_canary(ref, namespace) or pair.may_mean_stable(ref, namespace) for ref in refs)
 
 
 def _given(rule: Json, pair: Pair, namespace: str) -> Fraction:
     """What share (percent) of its requests a rule gives the canary."""
     weights = [
-        (weight_of(ref.get("weight")), pair.canary.is_named_by(ref, namespace)) for ref in rule.get("backendRefs") or ()
+        (weight_of(ref.get("weight")), pair.means_canary(ref, namespace)) for ref in rule.get("backendRefs") or ()
     ]
     total = sum(weight for weight, _ in weights)
     return ALL * sum(weight for weight, ours in weights if ours) / total if total else Fraction(0)

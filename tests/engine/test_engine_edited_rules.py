@@ -238,3 +238,36 @@ def test_after_its_step_a_rule_that_its_owner_prepares_is_theirs(name: str | Non
     world.wait(2)
     finish(world, "abort")
     assert rules(world)[2:] == [theirs]
+
+
+@pytest.mark.parametrize("end", ["check", "abort", "deletion"])
+@pytest.mark.parametrize("ports", [("c",), ("s", "c")], ids=["the canary's", "both"])
+@pytest.mark.parametrize("name", ["main", None])
+def test_it_goes_also_where_somebody_has_edited_the_ports_of_all_rules(
+    name: str | None, ports: tuple[str, ...], end: str
+) -> None:
+    """As who replaces a port in a whole file does: a backend is told by its Service, in the rule that was added too."""
+    world = matching(name)
+
+    def edited(document: Json) -> None:
+        for each in document["spec"]["rules"]:
+            for ref in each["backendRefs"]:
+                if ref["name"] in ports:
+                    ref["port"] = 8080
+
+    world.edit_route("shop", edited, "argocd")
+    world.run()
+    if end == "check":
+        for _ in range(3):
+            world.measure(0.5)
+            world.run()
+            world.wait(40)
+    elif end == "abort":
+        world.ask("abort", id_="one")
+    else:
+        world.delete()
+    world.run()
+    world.wait(70)
+    given = [ref["weight"] for each in rules(world) for ref in each["backendRefs"] if ref["name"] == "c"]
+    assert len(rules(world)) == 2
+    assert not any(given)

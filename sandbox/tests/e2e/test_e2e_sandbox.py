@@ -212,11 +212,11 @@ def test_down_ends_everything_and_up_resumes_it(cluster: Instance) -> None:
 def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(cluster: Instance) -> None:
     """The supervisor dies at once: so do its children, and `up` finds what was written before, tokens and all."""
     cluster.up()
-    cluster.kubectl("create", "configmap", "kept")
-    before = cluster.get("configmap", "kept")["metadata"]
+    cluster.kubectl("create", "configmap", "outlives-a-kill")
+    before = cluster.get("configmap", "outlives-a-kill")["metadata"]
     token = cluster.kubectl("create", "token", "-n", "canary-system", "canary-controller").strip()
     saved = cluster.folder / "cluster.json"
-    until(lambda: b'"kept"' in saved.read_bytes(), within=5)
+    until(lambda: b'"outlives-a-kill"' in saved.read_bytes(), within=5)
     pid = cluster.pid()
     processes = children(pid)
     os.kill(pid, signal.SIGKILL)
@@ -224,7 +224,7 @@ def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(cluster: Insta
     assert "canary sandbox up" in cluster.canary("status", code=7)
 
     assert cluster.up()["troubles"] == []
-    assert cluster.get("configmap", "kept")["metadata"] == before
+    assert cluster.get("configmap", "outlives-a-kill")["metadata"] == before
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
     done = subprocess.run(
         ["kubectl", "create", "--validate=false", "-f", "-", "-o", "json"],
