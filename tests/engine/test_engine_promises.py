@@ -8,6 +8,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -389,5 +390,6 @@ FAST = os.environ.get("CANARY_HYPOTHESIS", "steady") == "steady"
 Cluster.TestCase.settings = settings(max_examples=150 if FAST else 1500, stateful_step_count=40)
 
 
+@pytest.mark.timeout(600)  # a minute of computing, on a machine that may have other things to do
 class TestPromises(Cluster.TestCase):
     """Random lives of one Rollout."""
