@@ -93,7 +93,6 @@ def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R
         (_by_content, damaged),
         (_by_place, rules),
         (_edited_in_place, rules),
-        (_edited_in_place, (*rules, *damaged)),
     )
     for step, among in steps:
         taken = {rule.key for rule in found.values()}

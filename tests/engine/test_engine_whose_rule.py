@@ -479,50 +479,6 @@ def test_rules_that_are_all_exchanged_for_others_are_a_hand_that_lowers() -> Non
 # -- a rule without a name of which several things are edited -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["check", "abort", "deletion"])
-@pytest.mark.parametrize("ports", [("s",), ("c",), ("s", "c")], ids=["stable", "canary", "both"])
-@pytest.mark.parametrize("rules", [1, 2])
-def test_a_rule_whose_match_and_ports_are_edited_in_one_write_is_given_back(
-    rules: int, ports: tuple[str, ...], end: str
-) -> None:
-    """As one commit does, of a tool that leaves weights alone: whatever ends the run takes the canary's share from it."""
-    documents = [rule() for _ in range(rules)]
-    for number, each in enumerate(documents):
-        each["matches"] = [{"path": {"type": "PathPrefix", "value": f"/p{number}"}}]
-    world = begun(spec=spec_of(promotion="Await"), routes={"shop": route("shop", *documents)})
-    world.wait(1)
-    world.pass_step()
-    world.wait(1)
-
-    def edited(document: Json) -> None:
-        last = document["spec"]["rules"][-1]
-        last["matches"] = [{"path": {"type": "PathPrefix", "value": "/new"}}]
-        for ref in last["backendRefs"]:
-            if ref["name"] in ports:
-                ref["port"] = 8080
-
-    world.edit_route("shop", edited, "argocd")
-    world.run()
-    if end == "check":
-        for _ in range(2):
-            world.measure(0.5)
-            world.run()
-    elif end == "abort":
-        world.ask("abort", id_="one")
-    else:
-        world.delete()
-    world.run()
-    world.wait(70)
-    given = [
-        ref["weight"]
-        for each in world.routes["shop"]["spec"]["rules"]
-        for ref in each["backendRefs"]
-        if ref["name"] == "c"
-    ]
-    assert given == [0] * rules
-    assert not world.annotated()
-
-
 @pytest.mark.parametrize("together", [True, False], ids=["in one write", "in two"])
 def test_a_rule_that_was_appended_gets_nothing_when_the_old_one_is_edited(together: bool) -> None:
     """The old one is where it was, and the new one gives the canary nothing: no other can be meant."""
