@@ -159,10 +159,10 @@ def _by_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str,
 
 
 def _edited_in_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
-    """Somebody edited rules of ours, and left all of them where they are: no other rule can be meant, for none of the others gives the canary anything."""
+    """Somebody edited rules of ours, and left all of them where they are: no other rule can be meant."""
     unnamed = [rule for rule in free if rule.name is None]
-    if not any(rule.weights.share for rule in unnamed if rule.key not in lost):
-        yield from ((rule.key, rule) for rule in unnamed if rule.key in lost)
+    if all(rule.key in lost for rule in unnamed):
+        yield from ((rule.key, rule) for rule in unnamed)
 
 
 def _place(key: str) -> tuple[int, str]:
