@@ -40,6 +40,29 @@ class Vetted(Scripted):
         return await super().validate(query)
 
 
+class Validated(list[Key]):
+    """Those whose queries have been looked at, and whoever waits for the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.another = asyncio.Event()
+
+    def __call__(self, key: Key) -> None:
+        self.append(key)
+        self.another.set()
+
+    async def reach(self, count: int) -> None:
+        """Until `count` are there: however slow the machine is.
+
+        Raises:
+            TimeoutError: in half a minute they were not.
+        """
+        async with asyncio.timeout(30):
+            while len(self) < count:
+                self.another.clear()
+                await self.another.wait()
+
+
 async def test_every_question_says_who_asks(world: World) -> None:
     """Measuring and vetting name the Rollout; a measurement waits for its turn until the next one is due."""
     await world.begin(
@@ -73,10 +96,10 @@ async def test_a_run_whose_queries_get_no_turn_holds_and_goes_on(world: World) -
 
 async def test_vetting_a_hundred_bad_queries_of_one_team_delays_no_other() -> None:
     """Rollouts of a team whose queries hang fill no more than their share of the places."""
-    provider, validated = Vetted(), list[Key]()
+    provider, validated = Vetted(), Validated()
     nobody: Any = None
     deps = Deps(nobody, Store(), EventRecorder(nobody), provider, Telemetry(), ManualClock(START))
-    vetting = QueryValidation(deps, validated.append)
+    vetting = QueryValidation(deps, validated)
 
     def arrives(namespace: str, name: str, query: str) -> None:
         document = rollout_document(name, checks=[check(prometheus={"query": query})])
@@ -89,15 +112,13 @@ async def test_vetting_a_hundred_bad_queries_of_one_team_delays_no_other() -> No
     try:
         for number in range(100):
             arrives("they", f"rollout-{number}", "hang")
-        await asyncio.sleep(0.05)
         for number in range(20):
             arrives("we", f"rollout-{number}", "fine")
-        await asyncio.sleep(0.05)
+        await validated.reach(20)
         assert {namespace for namespace, _ in validated} == {"we"}
         assert len(validated) == 20
         assert 0 < provider.most < AT_ONCE
         provider.go_on.set()
-        await asyncio.sleep(0.1)
-        assert len(validated) == 120
+        await validated.reach(120)
     finally:
         await vetting.stop()

@@ -48,7 +48,7 @@ async def test_a_run_ends_whose_copy_cannot_be_put_back(world: World) -> None:
     await world.pass_(120)
     before = policy.hits
     await world.pass_(600)
-    assert 5 < policy.hits - before < 15, "about once a minute"
+    assert 8 <= policy.hits - before <= 21, "once a minute, or after half of one: the pause is drawn from that"
     assert "LeftoverRestored" not in await world.reasons()
     world.api.faults.remove(policy)
     await world.until(lambda: world.image("stable") == "shop:1" and not annotated(world), within=120)
