@@ -143,7 +143,7 @@ class RouteWriter:
 
     async def _check_target(self, pair: Pair) -> None:
         """A mirror to a Service or port that is not there makes some gateways answer every user of the rule with 500."""
-        target, field = pair.copied_to, "spec.canary" if pair.comparer is None else "the step's mirror.comparer"
+        target, field = pair.copied_to.backend, "spec.canary" if pair.comparer is None else "the step's mirror.comparer"
         words = f"requests cannot be mirrored to {target}"
         try:
             service = await self._kube.get(SERVICES, target.service, target.namespace)

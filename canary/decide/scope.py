@@ -318,17 +318,19 @@ class Scope:
 
         Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
         is on record, is one of those: a run mirrors no rule that did so before. One on record that the run has not mirrored copied before it.
+        And so is one that has come since and copies just what the run's rules do: somebody has copied one of those, filter and all.
         """
         record = {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
         if not record:
             return record
         keys = [rule.key for rule in route.rules]
         lost = [said for key, said in record.items() if said.share and key not in keys and key not in route.copied]
-        if not lost:
-            return record
         known = self._noted(route)
         strays = [key for key in keys if key in route.copied and key not in record and key not in known]
-        return record | dict(zip(strays, lost, strict=False))
+        found = dict(zip(strays, lost, strict=False))
+        ours = self.active and self.owned(route)
+        alike = {said.share: Copied(said.share) for said in record.values() if said.share and ours}
+        return record | {key: alike[route.copied[key]] for key in strays if route.copied[key] in alike} | found
 
     def _noted(self, route: RouteView) -> set[str]:
         """The rules of a route that are on record, by key."""

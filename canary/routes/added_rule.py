@@ -19,7 +19,7 @@ from canary.routes.added_refusals import REFUSALS, Asked, Copy, Refused
 from canary.routes.adding import AddRule
 from canary.routes.filters import unmirrored
 from canary.routes.matching import Condition
-from canary.routes.pair import Backend
+from canary.routes.pair import Backend, Recipient
 from canary.routes.precedence import matches_of
 from canary.routes.rules import RulePair
 
@@ -81,7 +81,7 @@ def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Conditi
             for condition in conditions
         )
         ref = source.document["backendRefs"][source.canary]
-        canary = Backend(ref["name"], ref.get("namespace") or namespace, ref["port"])
+        canary = Recipient(Backend(ref["name"], ref.get("namespace") or namespace, ref["port"]), by_port=True)
         # A mirror of a run's own is no part of a rule (0028); and whoever the canary serves already would be served twice by one.
         rule = unmirrored(unmirrored(source.document, canary, namespace), source.copied_to, namespace)
         rule = copy.deepcopy(rule)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from canary.routes.pair import Backend
+from canary.routes.pair import Recipient
 
 Json = dict[str, Any]
 
@@ -61,20 +61,25 @@ def filters_of(rule: Json) -> list[Json]:
     return filters if isinstance(filters, list) else []
 
 
-def mirrors(rule: Json, backend: Backend, namespace: str) -> tuple[int, ...]:
-    """The places of the filters that send copies to a backend. `namespace` is the route's."""
-    return tuple(index for index, item in enumerate(filters_of(rule)) if _mirrors(item, backend, namespace))
+def mirrors(rule: Json, to: Recipient, namespace: str) -> tuple[int, ...]:
+    """The places of the filters that send copies to a recipient. `namespace` is the route's.
+
+    Those that name the very port; where none does, those for its Service on another one (docs/decisions/0077).
+    """
+    places = [index for index, item in enumerate(filters_of(rule)) if _mirrors(item, to, namespace)]
+    named = [index for index in places if filters_of(rule)[index]["requestMirror"]["backendRef"].get("port") == to.port]
+    return tuple(named or places)
 
 
-def copied(rule: Json, backend: Backend, namespace: str) -> Fraction:
-    """Of what share of a rule's requests copies go to a backend, in percent; more than 100 where several filters do."""
+def copied(rule: Json, to: Recipient, namespace: str) -> Fraction:
+    """Of what share of a rule's requests copies go to a recipient, in percent; more than 100 where several filters do."""
     filters = filters_of(rule)
-    return sum((share_of(filters[index]) for index in mirrors(rule, backend, namespace)), Fraction(0))
+    return sum((share_of(filters[index]) for index in mirrors(rule, to, namespace)), Fraction(0))
 
 
-def unmirrored(rule: Json, backend: Backend, namespace: str) -> Json:
-    """A rule without the filters that send copies to a backend. Not having a list of filters is the same as an empty one."""
-    places = set(mirrors(rule, backend, namespace))
+def unmirrored(rule: Json, to: Recipient, namespace: str) -> Json:
+    """A rule without the filters that send copies to a recipient. Not having a list of filters is the same as an empty one."""
+    places = set(mirrors(rule, to, namespace))
     left = [item for index, item in enumerate(filters_of(rule)) if index not in places]
     return {**rule, "filters": left} if places else rule
 
@@ -117,9 +122,9 @@ def share_of(item: Json) -> Fraction:
     return ALL
 
 
-def _mirrors(item: Any, backend: Backend, namespace: str) -> bool:
+def _mirrors(item: Any, to: Recipient, namespace: str) -> bool:
     if not isinstance(item, dict) or item.get("type") != "RequestMirror":
         return False
     target = item.get("requestMirror")
     ref = target.get("backendRef") if isinstance(target, dict) else None
-    return isinstance(ref, dict) and backend.is_named_by(ref, namespace)
+    return isinstance(ref, dict) and to.is_meant_by(ref, namespace)

@@ -7,6 +7,7 @@ then `#0` is another rule, and a name that of another one. So the record says fo
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -36,6 +37,17 @@ class Listed(Protocol):
     def weights(self) -> Weights:
         """What it gives the pair."""
 
+    @property
+    def serves(self) -> bool:
+        """Whether it gives the canary anything: a share of its requests, or copies of them."""
+
+    @property
+    def lacking(self) -> bool:
+        """Whether it lists stable no more, on whatever port."""
+
+
+_PLACE = re.compile("#[0-9]{1,4}")
+"""What a rule without a name is called as long as it is there; a digest, by which one is called that is gone, is longer."""
 
 R = TypeVar("R", bound=Listed)
 V = TypeVar("V")
@@ -84,15 +96,18 @@ def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R
     found = {key: rule for key, mark in recorded.items() if (rule := _named(there, key)) and mark in {"", rule.digest}}
     for key, others in _claims(recorded, rules, damaged).items():
         free = [rule for rule in others if rule.key not in {taken.key for taken in found.values()}]
-        alone = there[key].digest not in recorded.values() and not any(rule.weights.share for rule in free)
+        alone = there[key].digest not in recorded.values() and not any(rule.serves for rule in free)
         if free:
-            found[key] = there[key] if alone and there[key].weights.share else free[0]
+            found[key] = there[key] if alone and there[key].serves else free[0]
+    listing = (*rules, *(rule for rule in damaged if not rule.lacking))
     steps = (
         (_by_name, (*damaged, *rules)),
         (_by_content, rules),
         (_by_content, damaged),
         (_by_place, rules),
+        (_as_many, listing),
         (_edited_in_place, rules),
+        (_that_serve, listing),
     )
     for step, among in steps:
         taken = {rule.key for rule in found.values()}
@@ -156,6 +171,25 @@ def _by_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str,
     for rule in free:
         if rule.key in lost and lost[rule.key] in {"", rule.digest}:
             yield rule.key, rule
+
+
+def _as_many(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """Somebody edited rules of ours, and as many are left without a name as are looked for: no others can be meant.
+
+    One that has been gone (`moved`) is none of those: what comes then is another one.
+    """
+    return _in_order([key for key in lost if _PLACE.fullmatch(key)], free)
+
+
+def _that_serve(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """The same of those that give the canary anything, be it one that has been gone: whoever adds a rule gives it nothing there."""
+    return _in_order([key for key in lost if key.startswith("#")], [rule for rule in free if rule.serves])
+
+
+def _in_order(keys: Sequence[str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    unnamed = sorted((rule for rule in free if rule.name is None), key=lambda rule: _place(rule.key))
+    if len(keys) == len(unnamed):
+        yield from zip(sorted(keys, key=_place), unnamed, strict=True)
 
 
 def _edited_in_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:

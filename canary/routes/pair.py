@@ -58,6 +58,23 @@ class Backend:
 
 
 @dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who gets copies of requests: a Service, on whatever port, or on just the one (`by_port`)."""
+
+    backend: Backend
+    by_port: bool = False
+
+    @property
+    def port(self) -> int:
+        """That which it should be."""
+        return self.backend.port
+
+    def is_meant_by(self, ref: Mapping[str, Any], namespace: str) -> bool:
+        """Whether copies that go by a reference of a route, which is in a namespace, go there."""
+        return (self.backend.is_named_by if self.by_port else self.backend.is_service_of)(ref, namespace)
+
+
+@dataclass(frozen=True, slots=True)
 class Pair:
     """The two backends by the role that they have in a run."""
 
@@ -102,9 +119,13 @@ class Pair:
         return same(self.stable, other.canary) or same(self.canary, other.stable)
 
     @property
-    def copied_to(self) -> Backend:
-        """Who gets the copies where the run mirrors."""
-        return self.comparer or self.canary
+    def copied_to(self) -> Recipient:
+        """Who gets the copies where the run mirrors: told as the canary is, by the Service, and by the port where that alone tells."""
+        if self.comparer is None:
+            return Recipient(self.canary, by_port=self.one_service)
+        services = {(each.service, each.namespace) for each in (self.stable, self.canary)}
+        shared = (self.comparer.service, self.comparer.namespace) in services
+        return Recipient(self.comparer, by_port=shared)
 
     @property
     def copied_to_words(self) -> str:

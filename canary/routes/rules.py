@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from canary.errors import SpecError
-from canary.routes.filters import filters_of, only_reads, unmirrored
+from canary.routes.filters import copied, filters_of, only_reads, unmirrored
 from canary.routes.identity import rule_digest, rule_key
-from canary.routes.pair import Backend, Pair, Weights, weight_of
+from canary.routes.pair import Backend, Pair, Recipient, Weights, weight_of
 from canary.routes.unpaired import backend_words, rule_words, why_unpaired
 
 Json = dict[str, Any]
@@ -32,7 +32,7 @@ class RulePair:
     others: int
     document: Json = field(compare=False, repr=False)
     namespace: str = field(compare=False, repr=False)
-    copied_to: Backend = field(compare=False, repr=False)
+    copied_to: Recipient = field(compare=False, repr=False)
     """Who gets the copies of a run that mirrors the rule."""
     surplus: tuple[int, ...] = ()
     """Further backendRefs of the pair, where the rule lists one of the two more than once: `weights` are sums then."""
@@ -49,6 +49,11 @@ class RulePair:
     def damaged(self) -> bool:
         """Whether it lists the pair in another way than once each."""
         return self.intact is not None
+
+    @cached_property
+    def serves(self) -> bool:
+        """Whether it gives the canary anything: a share of its requests, or copies of them."""
+        return self.weights.share > 0 or copied(self.document, self.copied_to, self.namespace) > 0
 
     @property
     def replaced(self) -> bool:
@@ -142,7 +147,9 @@ def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
     }
 
 
-def _pair(index: int, rule: Json, namespace: str, copied_to: Backend, stable: list[int], canary: list[int]) -> RulePair:
+def _pair(
+    index: int, rule: Json, namespace: str, copied_to: Recipient, stable: list[int], canary: list[int]
+) -> RulePair:
     refs, (s,), (c,) = rule["backendRefs"], stable, canary
     return RulePair(
         key=rule_key(index, rule),

@@ -159,6 +159,8 @@ def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> Route
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, written(scope, route))
+    elif active and not owned and route.intent is None and not route.stale:
+        baseline = {**baseline, **_before_any_write(route, baseline)}
     if owned and route.copied:
         baseline, mirrors = _with_strays(scope, route, baseline, mirrors)
     if not owned:
@@ -184,6 +186,14 @@ def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> Route
         added=added if active and owned else {},
         places=_places(before, route, coming, added) if active else {},
     )
+
+
+def _before_any_write(route: RouteView, baseline: Mapping[str, str]) -> dict[str, str]:
+    """What rules on record give their pair now, as long as a run has written nothing: what their owner has made of it since is theirs.
+
+    But for what gives the canary anything, which no run is to put back.
+    """
+    return {rule.key: str(rule.weights) for rule in route.rules if rule.key in baseline and not rule.weights.share}
 
 
 def _with_strays(

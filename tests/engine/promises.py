@@ -86,6 +86,7 @@ class Promises:
         """Runs that have copied to stable, and somebody has put something else there since."""
         self.may_copy: set[tuple[int, int]] = set()
         """Which steps of which runs may mirror or add rules: those that were come to on evidence."""
+        self.last_heard: dict[str, Measured] = {}
         self.mirrored: set[tuple[str, str]] = set()
         """Which rules of which routes a run has added a mirror to."""
         self.gave: dict[str, dict[str, Weights]] = {}
@@ -119,10 +120,14 @@ class Promises:
         for name, measurement in facts.measurements:
             if name not in {check.name for check in facts.checks}:
                 continue  # of a check that is declared no more
+            if name in self.world.lost:
+                continue  # nobody knows what it is measured by
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
             at = measurement.since if isinstance(measurement, Compared | Timed | Answered) else measurement.at
-            if before is None or at > before[0] or (at == before[0] and measurement.at > at):
+            # Of two of the same moment the one that came later counts; what is there anew in every look does once.
+            if before is None or at > before[0] or (at == before[0] and measurement != self.last_heard[name]):
+                self.last_heard[name] = measurement
                 self.heard[name] = (at, self._verdict(name, measurement))
 
     def _verdict(self, name: str, measurement: Measured) -> VerdictKind:
@@ -547,6 +552,7 @@ class Promises:
         """Somebody else wrote the route."""
         if before["spec"] != after["spec"]:
             self.before_us.pop(name, None)
+        self._copied_rules(name, before, after)
         intent = self.intents.get(name)
         memory = self.world.memory or self.world.status
         remembered = memory.route(*of_spot(name))
@@ -569,6 +575,15 @@ class Promises:
                 self.lowered.add((name, rule))
             else:
                 self.lowered.discard((name, rule))
+
+    def _copied_rules(self, name: str, before: Json, after: Json) -> None:
+        """Who makes a rule from one that a run mirrors has the run's filter in it."""
+        target = Pair.of(self.world.spec, NAMESPACE).copied_to
+        old = {_rule_at(before, index): rule for index, rule in enumerate(before["spec"]["rules"])}
+        shares = {copied(rule, target, NAMESPACE) for key, rule in old.items() if (name, key) in self.mirrored}
+        for index, rule in enumerate(after["spec"]["rules"]):
+            if _rule_at(after, index) not in old and copied(rule, target, NAMESPACE) in shares - {0}:
+                self.mirrored.add((name, _rule_at(after, index)))
 
     def scaled(self, action: ScaleWorkload) -> None:
         """Replicas: only of the canary, up for a run under way, down to none only once nothing is sent to it."""

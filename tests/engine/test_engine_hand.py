@@ -353,3 +353,26 @@ def test_a_hand_that_comes_with_what_begins_the_next_run_is_not_lost_with_its_fi
     world.crash()
     world.wait(5)
     assert world.phase is Phase.PROGRESSING, "what somebody has resumed stays resumed"
+
+
+@pytest.mark.parametrize("weights", [(0, 0), (20, 0), (7, 0)])
+def test_what_an_owner_makes_of_a_route_before_its_first_write_is_theirs(weights: tuple[int, int]) -> None:
+    """A run that waits at 0 % has written nothing: what it found when it began is old by the time it ends."""
+    world = begun(spec=spec_of(steps=[{"approval": {}}, {"weight": 50}], promotion="Await"))
+    world.weigh(*weights)
+    world.run()
+    world.ask("abort")
+    world.run()
+    world.wait(70)
+    assert [ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]] == [*weights]
+
+
+def test_a_share_that_somebody_gives_before_the_first_write_is_taken_back() -> None:
+    """It is no baseline."""
+    world = begun(spec=spec_of(steps=[{"approval": {}}, {"weight": 50}], promotion="Await"))
+    world.weigh(60, 40)
+    world.run()
+    world.ask("abort")
+    world.run()
+    world.wait(70)
+    assert world.share() == 0

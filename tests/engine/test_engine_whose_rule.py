@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from world import AROUND, RUN_ANNOTATION, World, begun, route, rule, spec_of
+from world import AROUND, RUN_ANNOTATION, World, begun, mirror_to, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.model.status import Phase
@@ -474,3 +474,180 @@ def test_rules_that_are_all_exchanged_for_others_are_a_hand_that_lowers() -> Non
     world.run()
     assert world.phase is Phase.PROGRESSING
     assert shares(world) == {"payments": 50}
+
+
+# -- a rule without a name of which several things are edited -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["check", "abort", "deletion"])
+@pytest.mark.parametrize("ports", [("s",), ("c",), ("s", "c")], ids=["stable", "canary", "both"])
+@pytest.mark.parametrize("rules", [1, 2])
+def test_a_rule_whose_match_and_ports_are_edited_in_one_write_is_given_back(
+    rules: int, ports: tuple[str, ...], end: str
+) -> None:
+    """As one commit does, of a tool that leaves weights alone: whatever ends the run takes the canary's share from it."""
+    documents = [rule() for _ in range(rules)]
+    for number, each in enumerate(documents):
+        each["matches"] = [{"path": {"type": "PathPrefix", "value": f"/p{number}"}}]
+    world = begun(spec=spec_of(promotion="Await"), routes={"shop": route("shop", *documents)})
+    world.wait(1)
+    world.pass_step()
+    world.wait(1)
+
+    def edited(document: Json) -> None:
+        last = document["spec"]["rules"][-1]
+        last["matches"] = [{"path": {"type": "PathPrefix", "value": "/new"}}]
+        for ref in last["backendRefs"]:
+            if ref["name"] in ports:
+                ref["port"] = 8080
+
+    world.edit_route("shop", edited, "argocd")
+    world.run()
+    if end == "check":
+        for _ in range(2):
+            world.measure(0.5)
+            world.run()
+    elif end == "abort":
+        world.ask("abort", id_="one")
+    else:
+        world.delete()
+    world.run()
+    world.wait(70)
+    given = [
+        ref["weight"]
+        for each in world.routes["shop"]["spec"]["rules"]
+        for ref in each["backendRefs"]
+        if ref["name"] == "c"
+    ]
+    assert given == [0] * rules
+    assert not world.annotated()
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["in one write", "in two"])
+def test_a_rule_that_was_appended_gets_nothing_when_the_old_one_is_edited(together: bool) -> None:
+    """The old one is where it was, and the new one gives the canary nothing: no other can be meant."""
+    world = begun(spec=spec_of(promotion="Await"))
+    world.wait(1)
+    world.pass_step()
+    world.wait(1)
+    assert world.share() == 50
+    new = {
+        **copy.deepcopy(world.routes["shop"]["spec"]["rules"][0]),
+        "matches": [{"path": {"type": "PathPrefix", "value": "/pay"}}],
+    }
+    new["backendRefs"][0]["weight"], new["backendRefs"][1]["weight"] = 100, 0
+
+    def appended(document: Json) -> None:
+        document["spec"]["rules"].append(copy.deepcopy(new))
+
+    def edited(document: Json) -> None:
+        document["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/v2"}}]
+
+    def both(document: Json) -> None:
+        appended(document)
+        edited(document)
+
+    for edit in [both] if together else [appended, edited]:
+        world.edit_route("shop", edit, "argocd")
+        world.run()
+    weights = [[ref["weight"] for ref in each["backendRefs"]] for each in world.routes["shop"]["spec"]["rules"]]
+    assert weights == [[50, 50], [100, 0]]
+    world.measure(0.5)
+    world.run()
+    world.wait(70)
+    weights = [[ref["weight"] for ref in each["backendRefs"]] for each in world.routes["shop"]["spec"]["rules"]]
+    assert weights == [[1, 0], [100, 0]]
+
+
+# -- copies: of which backend, and from which rule -----------------------------------------------------------------------
+
+MIRRORED = [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "1h"}, {"weight": 50}]
+
+
+def mirroring(*rules: Json, named: tuple[str, ...] = ()) -> World:
+    """A run that copies a fifth of the requests; `named`: of these rules only."""
+    ref = {"name": "shop", **({"rules": [*named]} if named else {})}
+    spec = spec_of(routes=[ref], steps=MIRRORED, promotion="Await")
+    world = at(1, spec=spec, routes={"shop": route("shop", *copy.deepcopy(rules))})
+    assert world.copied()
+    return world
+
+
+def copying(world: World) -> list[str | None]:
+    """The names of the rules that copy requests to the canary's Service, on whatever port."""
+    return [
+        item.get("name")
+        for item in world.routes["shop"]["spec"]["rules"]
+        for each in item.get("filters") or ()
+        if each["type"] == "RequestMirror" and each["requestMirror"]["backendRef"]["name"] == "c"
+    ]
+
+
+@pytest.mark.parametrize("end", [fails, aborted, World.delete, revised])
+def test_copies_to_another_port_of_the_canary_are_the_runs(end: Callable[[World], None]) -> None:
+    """A port is edited over the whole route, our filter included: nobody has changed what is copied, and whatever ends the run ends it."""
+    world = mirroring(on("/a", name="checkout"))
+
+    def everywhere(document: Json) -> None:
+        for item in document["spec"]["rules"]:
+            for each in item["filters"]:
+                each.get("requestMirror", {}).get("backendRef", {})["port"] = 8080
+
+    def ports_and_mirrors(document: Json) -> None:
+        everywhere(document)
+        for ref in document["spec"]["rules"][0]["backendRefs"]:
+            ref["port"] = 8080
+
+    world.edit_route("shop", ports_and_mirrors, "argocd")
+    decision = world.run()
+    assert "mirrored from" not in decision.message
+    assert copying(world) == ["checkout"]
+    end(world)
+    world.run()
+    world.wait(70)
+    assert copying(world) == []
+
+
+@pytest.mark.parametrize("renamed", [True, False], ids=["by its name", "by another one"])
+@pytest.mark.parametrize("end", [fails, aborted, World.delete, revised])
+def test_copies_end_in_a_rule_that_was_copied_with_our_filter(end: Callable[[World], None], renamed: bool) -> None:
+    """Git puts a rule in front that was made from the live one: what it copies to the canary is what the run does."""
+    world = mirroring(on("/a", name="checkout"))
+
+    def change(document: Json) -> None:
+        rules = document["spec"]["rules"]
+        new = copy.deepcopy(rules[0])
+        new["matches"][0]["path"]["value"] = "/v2"
+        (rules[0] if renamed else new)["name"] = "other"
+        rules.insert(0, new)
+
+    world.edit_route("shop", change, "argocd")
+    world.run()
+    end(world)
+    world.run()
+    world.wait(70)
+    assert copying(world) == []
+
+
+def test_an_owners_own_copies_are_left() -> None:
+    """Those that a rule sent before the run, or that are of another share, are no copies of the run's."""
+    theirs = on("/b", name="theirs", filters=[mirror_to("c", percent=20)])
+    world = mirroring(on("/a", name="checkout"), theirs, named=("checkout",))
+    aborted(world)
+    world.wait(70)
+    assert copying(world) == ["theirs"]
+
+
+@pytest.mark.parametrize("end", [fails, aborted, World.delete])
+def test_copies_follow_the_rule_where_names_are_exchanged(end: Callable[[World], None]) -> None:
+    """Though the other one has a share of its own: that one copies nothing."""
+    old = on("/b", name="old")
+    old["backendRefs"] = [{**ref, "weight": 95 if ref["name"] == "s" else 5} for ref in old["backendRefs"]]
+    world = mirroring(on("/a", name="checkout"), old, named=("checkout",))
+    world.edit_route("shop", exchanged)
+    decision = world.run()
+    assert "mirrored from" not in decision.message
+    end(world)
+    world.run()
+    world.wait(70)
+    assert copying(world) == []

@@ -22,7 +22,7 @@ from canary.routes.edit import edit
 from canary.routes.filters import Copied, copied, only_reads
 from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
 from canary.routes.mirror import Mirror, NoMirror
-from canary.routes.pair import Pair, Weights
+from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.plan import RoutePlan
 from canary.routes.rules import read_pairs
 from canary_sandbox.apiserver.schema import Schema
@@ -62,7 +62,6 @@ others = st.sampled_from(
     (
         mirror_to("audit"),
         mirror_to("audit", percent=5),
-        mirror_to("c", percent=100) | {"requestMirror": {"backendRef": {"name": "c", "port": 8080}}},
         {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "c", "namespace": "theirs", "port": 80}}},
         {"type": "ExtensionRef", "extensionRef": {"group": "example.org", "kind": "Limit", "name": "slow"}},
     )
@@ -106,7 +105,7 @@ def named(document: Json) -> Json:
 
 def ours(document: Json) -> dict[str, Fraction]:
     """Of what share of the requests each rule with the pair sends copies to the canary."""
-    found = {pair.key: copied(pair.document, CANARY, "team") for pair in read_pairs(document, PAIR)}
+    found = {pair.key: copied(pair.document, PAIR.copied_to, "team") for pair in read_pairs(document, PAIR)}
     return {key: share for key, share in found.items() if share}
 
 
@@ -122,7 +121,7 @@ def theirs(document: Json) -> list[list[Json]]:
         [
             item
             for item in rule_.get("filters", [])
-            if index not in by_rule or not copied({"filters": [item]}, CANARY, "team")
+            if index not in by_rule or not copied({"filters": [item]}, PAIR.copied_to, "team")
         ]
         for index, rule_ in enumerate(document["spec"]["rules"])
     ]
@@ -140,7 +139,7 @@ def test_a_mirror_is_the_last_filter_and_the_only_change(document: Json, data: s
     assert theirs(after) == theirs(document)
     for pair in read_pairs(after, PAIR):
         if pair.key in wanted:
-            assert copied({"filters": pair.document["filters"][-1:]}, CANARY, "team") == wanted[pair.key].share
+            assert copied({"filters": pair.document["filters"][-1:]}, PAIR.copied_to, "team") == wanted[pair.key].share
     assert plan.kept(after) == plan.kept(stored(after)) == ""
     assert plan.raises(document) == bool(wanted)
     assert not httproute().errors(named(stored(after)), named(document))
@@ -232,10 +231,36 @@ def test_a_forged_record_takes_no_filter_but_mirrors_to_the_canary() -> None:
 def others_to_c() -> list[Json]:
     """Mirrors to what is called like the canary and is not it."""
     return [
-        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "c", "port": 8080}}},
         {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "c", "namespace": "theirs", "port": 80}}},
         {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "c", "kind": "ServiceImport", "port": 80}}},
     ]
+
+
+def to_port(port: int, **share: int) -> Json:
+    """A filter that sends copies to the canary's Service on a port."""
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "c", "port": port}, **share}}
+
+
+def test_the_canary_on_another_port_is_the_canary_where_no_filter_names_its_port() -> None:
+    """As in a list of backends: somebody has edited a port over the whole route. Beside one that names the port it is another one."""
+    pair = [ref("s"), ref("c", 0)]
+    moved = route(rule(*pair, name="pay", filters=[header(), to_port(8080, percent=20)]))
+    assert ours(moved) == {"pay": 20}
+    assert edit(moved, RoutePlan.dividing(PAIR, {}, {"pay": FIFTH}), None, rollout="shop") == []
+    back = applied(moved, RoutePlan.back(PAIR, {}, {"pay": FIFTH}))
+    assert back["spec"]["rules"][0]["filters"] == [header()]
+    both = route(rule(*pair, name="pay", filters=[to_port(8080), to_port(80, percent=20)]))
+    assert ours(both) == {"pay": 20}
+    back = applied(both, RoutePlan.back(PAIR, {}, {"pay": FIFTH}))
+    assert back["spec"]["rules"][0]["filters"] == [to_port(8080)]
+
+
+def test_of_two_ports_of_one_service_the_port_tells_who_gets_copies() -> None:
+    """The other one is stable, and copies of its requests to itself are nobody's but the owner's."""
+    pair = Pair(Backend("s", "team", 80), Backend("s", "team", 81))
+    filters = [{"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "s", "port": 80}}}]
+    document = route(rule(ref("s"), {**ref("s", 0), "port": 81}, name="pay", filters=filters))
+    assert not any(copied(found.document, pair.copied_to, "team") for found in read_pairs(document, pair))
 
 
 def test_where_somebody_took_the_pair_out_only_what_was_written_goes() -> None:
