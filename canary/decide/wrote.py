@@ -60,8 +60,8 @@ def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     """The rules, by key, that have the run's share at its present step.
 
     One that has come since that was written has what its owner wrote, and joins with the next step, or the promotion: what the run has shown is of
-    the others (docs/decisions/0077). One that has more than the step gives is put to that, and so has joined. Where all others are
-    gone, all have joined: else the run would be nowhere; and where nobody can tell which are the run's, all stay on record.
+    the others (docs/decisions/0077). One that has more than the step gives is put to that, and so has joined. Where nobody can tell
+    which are the run's, those are that give what it wrote; where none does, all have joined: else the run would be nowhere.
     """
     there = frozenset([rule.key for rule in route.rules])
     if route.intent is not None and there <= route.intent.rules.keys():
@@ -69,12 +69,16 @@ def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
     if scope.run.outcome is not None or route.problem or (intent is None and remembered is None):
         return there
-    if scope.status.phase is Phase.PROMOTING or (intent is not None and intent.step != scope.step.index):
+    # An annotation of another step than one that is reached is one of before, which somebody has put back.
+    coming = intent is not None and intent.step != scope.step.index and scope.step.reached_at is None
+    if scope.status.phase is Phase.PROMOTING or coming:
         return there
     noted = {*remembered.rules, *remembered.baseline} if remembered is not None else set()
     said = {*intent.rules, *intent.baseline} if intent is not None else set()
+    wrote = {share for share in written(scope, route).values() if share}
+    known = there & (noted | said) or {rule.key for rule in route.rules if rule.weights.share in wrote}
     more = {rule.key for rule in route.rules if rule.weights.share > scope.shares.of(rule.key)}
-    return there & (noted | said | more) if there & (noted | said) else there
+    return frozenset(known | more) if known else there
 
 
 def gone(scope: Scope, route: RouteView) -> Fraction | None:

@@ -651,3 +651,42 @@ def test_copies_follow_the_rule_where_names_are_exchanged(end: Callable[[World],
     world.run()
     world.wait(70)
     assert copying(world) == []
+
+
+def test_a_rule_that_came_joins_no_earlier_where_an_older_annotation_is_put_back() -> None:
+    """As an export of before does, with a rule more in it: the step is reached, so what it says of an earlier one is old."""
+    world = at(1, routes={"shop": route("shop", on("/a", name="checkout"))})
+    older = world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION]
+    world.pass_step()
+    world.wait(1)
+    assert shares(world) == {"checkout": 50}
+
+    def replaced(document: Json) -> None:
+        inserted(1, 0)(document)
+        document["metadata"]["annotations"][RUN_ANNOTATION] = older
+
+    world.edit_route("shop", replaced)
+    world.run()
+    world.wait(1)
+    assert shares(world) == {"checkout": 50, "payments": 0}
+    world.pass_step()
+    assert shares(world) == {"checkout": 100, "payments": 100}
+
+
+def test_of_rules_that_nobody_can_tell_those_are_the_runs_that_give_what_it_wrote() -> None:
+    """The old one is edited where another has been put in front of it that has a share of its own."""
+    world = at(2, spec=spec_of(promotion="Await"), routes={"shop": route("shop", on("/a"))})
+
+    def change(document: Json) -> None:
+        rules = document["spec"]["rules"]
+        new = copy.deepcopy(rules[0])
+        new["backendRefs"] = [{**ref, "weight": {"s": 95, "c": 5}.get(ref["name"])} for ref in new["backendRefs"]]
+        new["matches"][0]["path"]["value"] = "/new"
+        rules[0]["matches"][0]["path"]["value"] = "/v2"
+        rules.insert(0, new)
+
+    world.edit_route("shop", change)
+    world.run()
+    world.wait(1)
+    weights = [[ref["weight"] for ref in each["backendRefs"]] for each in world.routes["shop"]["spec"]["rules"]]
+    assert weights == [[95, 5], [50, 50]]
