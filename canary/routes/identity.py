@@ -7,7 +7,6 @@ then `#0` is another rule, and a name that of another one. So the record says fo
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -45,9 +44,6 @@ class Listed(Protocol):
     def lacking(self) -> bool:
         """Whether it lists stable no more, on whatever port."""
 
-
-_PLACE = re.compile("#[0-9]{1,4}")
-"""What a rule without a name is called as long as it is there; a digest, by which one is called that is gone, is longer."""
 
 R = TypeVar("R", bound=Listed)
 V = TypeVar("V")
@@ -105,8 +101,7 @@ def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R
         (_by_content, rules),
         (_by_content, damaged),
         (_by_place, rules),
-        (_as_many, listing),
-        (_edited_in_place, rules),
+        (_edited_in_place, listing),
         (_that_serve, listing),
     )
     for step, among in steps:
@@ -173,30 +168,19 @@ def _by_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str,
             yield rule.key, rule
 
 
-def _as_many(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
-    """Somebody edited rules of ours, and as many are left without a name as are looked for: no others can be meant.
-
-    One that has been gone (`moved`) is none of those: what comes then is another one.
-    """
-    return _in_order([key for key in lost if _PLACE.fullmatch(key)], free)
-
-
-def _that_serve(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
-    """The same of those that give the canary anything, be it one that has been gone: whoever adds a rule gives it nothing there."""
-    return _in_order([key for key in lost if key.startswith("#")], [rule for rule in free if rule.serves])
-
-
-def _in_order(keys: Sequence[str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
-    unnamed = sorted((rule for rule in free if rule.name is None), key=lambda rule: _place(rule.key))
-    if len(keys) == len(unnamed):
-        yield from zip(sorted(keys, key=_place), unnamed, strict=True)
-
-
 def _edited_in_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
     """Somebody edited rules of ours, and left all of them where they are: no other rule can be meant."""
     unnamed = [rule for rule in free if rule.name is None]
     if all(rule.key in lost for rule in unnamed):
         yield from ((rule.key, rule) for rule in unnamed)
+
+
+def _that_serve(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """Somebody edited rules of ours, and as many give the canary anything as are looked for: who adds a rule gives it nothing there."""
+    keys = sorted((key for key in lost if key.startswith("#")), key=_place)
+    serving = sorted((rule for rule in free if rule.name is None and rule.serves), key=lambda rule: _place(rule.key))
+    if len(keys) == len(serving):
+        yield from zip(keys, serving, strict=True)
 
 
 def _place(key: str) -> tuple[int, str]:
