@@ -328,9 +328,9 @@ class Scope:
         known = self._noted(route)
         strays = [key for key in keys if key in route.copied and key not in record and key not in known]
         found = dict(zip(strays, lost, strict=False))
-        ours = self.active and self.owned(route)
-        alike = {said.share: Copied(said.share) for said in record.values() if said.share and ours}
-        return record | {key: alike[route.copied[key]] for key in strays if route.copied[key] in alike} | found
+        alike = [share for key, said in record.items() for share in (said.share, route.copied.get(key)) if share]
+        copies = {key: Copied(route.copied[key]) for key in strays if route.copied[key] in alike}
+        return record | (copies if self.active and self.owned(route) else {}) | found
 
     def _noted(self, route: RouteView) -> set[str]:
         """The rules of a route that are on record, by key."""
