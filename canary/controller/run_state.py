@@ -8,7 +8,7 @@ from datetime import datetime
 from canary.act.status import StatusWriter
 from canary.controller.deps import Deps
 from canary.controller.observation import taken_in
-from canary.decide.recovery import adopt
+from canary.decide.recovery import adopt, still_counted
 from canary.decide.timing import delayed, rebased
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
@@ -74,6 +74,8 @@ class RunState:
                     log.info("%s/%s: going on from what another controller has put on record", *self._key)
                 if not self._by_our_clock(taken):
                     taken = rebased(taken, now)
+                if status is not None:
+                    taken = still_counted(status, taken)
                 self.fresh, self.since = True, now
                 self.taken_over = taken
                 self._record.start_over(active=taken.active)

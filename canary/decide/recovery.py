@@ -52,8 +52,8 @@ def adopt(ours: RolloutStatus, recorded: RolloutStatus, *, another: bool, on_rec
 
     A recorded outcome is final for everybody, and so is a later run. `another` says that the routes name the turn of
     another controller: then its word counts for a run that is undecided. Else nobody but us has a say in our own run,
-    except that an outcome of ours that is not on record yet is kept. `on_record` says that our run was on record: one that was
-    not has begun from what somebody else has gone on from since, so it is decided anew whether it may begin.
+    except that it is paused: that can only stop it. An outcome of ours that is not on record yet is kept. `on_record` says that our run
+    was on record: one that was not has begun from what somebody else has gone on from since, so it is decided anew whether it may begin.
     """
     if recorded.run is None:
         return ours
@@ -64,7 +64,38 @@ def adopt(ours: RolloutStatus, recorded: RolloutStatus, *, another: bool, on_rec
     if recorded.run.outcome is not None:
         ended = recorded.run.outcome is ours.run.outcome and (recorded.active or not ours.active)
         return ours if ended else recorded
-    return recorded if another and ours.run.outcome is None else ours
+    if ours.run.outcome is not None:
+        return ours
+    return recorded if another or _stopped(ours, recorded) else ours
+
+
+def _stopped(ours: RolloutStatus, recorded: RolloutStatus) -> bool:
+    """Whether somebody has paused what we go on with, and has heard of every answer of ours, by which that may have been resumed.
+
+    Two controllers of which one takes back what the other one raises would else begin that anew after each hold: who takes it back
+    writes its turn to the route last, and would end the pause that the other one has put on record because of it.
+    """
+    if (ours.phase, recorded.phase) != (Phase.PROGRESSING, Phase.PAUSED):
+        return False
+    answer, known = ours.last_request, recorded.last_request
+    return answer is None or (known is not None and (known.id == answer.id or known.at > answer.at))
+
+
+def still_counted(ours: RolloutStatus, taken: RolloutStatus) -> RolloutStatus:
+    """A state that was taken over from somebody else, with what we know to have been put back in this run, where it knows of less.
+
+    The third time in ten minutes is the last (`interrupts.repair`). Who does not write that down as soon as it happens, since somebody
+    else was faster, would never get that far. A resumed run, or another one, is counted anew.
+    """
+    if _counted_in(ours) != _counted_in(taken) or len(ours.overrides) <= len(taken.overrides):
+        return taken
+    return taken.model_copy(update={"overrides": ours.overrides})
+
+
+def _counted_in(status: RolloutStatus) -> object:
+    """What rises are counted in that were taken back: a run that is under way, from one answer to a person to the next."""
+    run, request = status.run, status.last_request
+    return (status.active and run is not None and run.number, request.id if request is not None else "")
 
 
 def recover(scope: Scope) -> Scope:

@@ -301,13 +301,21 @@ class Line:
         return json.dumps(await self.json(request)).encode()
 
     async def lines(self, request: Any, vigil: Any) -> AsyncIterator[bytes]:
-        async with contextlib.aclosing(self._inner.lines(request, vigil)) as lines:
-            async for line in lines:
-                if self.dead.is_set():
-                    await _never()
-                await self._pass()
-                self._traffic.count += 1
-                yield line
+        """A watch is under way until it is answered, as any request: a server may take its time for that, and then it is open."""
+        with contextlib.ExitStack() as asked:
+            self._traffic.in_flight += 1
+            asked.callback(self._answered)
+            vigil.opened = _first(asked.close, vigil.opened)
+            async with contextlib.aclosing(self._inner.lines(request, vigil)) as lines:
+                async for line in lines:
+                    if self.dead.is_set():
+                        await _never()
+                    await self._pass()
+                    self._traffic.count += 1
+                    yield line
+
+    def _answered(self) -> None:
+        self._traffic.in_flight -= 1
 
     async def _pass(self) -> None:
         if self.held.is_set():
@@ -317,6 +325,14 @@ class Line:
 
     async def close(self) -> None:
         """The inner transport is shared."""
+
+
+def _first(one: Callable[[], None], other: Callable[[], None]) -> Callable[[], None]:
+    def both() -> None:
+        one()
+        other()
+
+    return both
 
 
 async def _never() -> None:

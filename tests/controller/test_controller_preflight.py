@@ -283,9 +283,11 @@ async def test_a_list_that_never_comes_holds_up_no_start(world: World, clients: 
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_what_changes_nothing_that_is_looked_at_wakes_nobody(world: World) -> None:
-    """A Gateway's status, a Service's labels, a Service of nobody: no request of ours and no look."""
+@pytest.mark.parametrize("slow", [0.0, 0.1], ids=["at once", "slow server"])
+async def test_what_changes_nothing_that_is_looked_at_wakes_nobody(world: World, clients: Clients, slow: float) -> None:
+    """A Gateway's status, a Service's labels, a Service of nobody: no request of ours and no look, however slowly watches open."""
     instance = await world.begin()
+    clients.api.faults.add(Fault(verb="watch", latency=slow, times=None, user=CONTROLLER))
     async with surveyed(world, instance):
         await world.settle()
         before, looks = len(world.audited()), len(instance.manager.reconciling)

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import time
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from canary.checks.sources.job import Job
 from canary.controller.clock import SystemClock
 from canary.controller.job_documents import RunOf, manifest
 from canary.controller.jobs import FOR_ACCOUNTS, JOBS_ACCOUNT, NEEDED, Jobs
-from canary.errors import Forbidden
+from canary.errors import Forbidden, Unprocessable
 from canary.kube import JOBS, PODS, ROLLOUTS, SERVICEACCOUNTS, Kube, KubeClient, Resource
 from canary.metrics.port import Query
 from canary.model.measurement import Malformed, Measurement, Unreachable
@@ -221,11 +222,23 @@ async def test_who_may_create_jobs_and_is_refused_is_told_by_whom(place: Town, t
         await place.kube.create(
             BINDINGS, {"apiVersion": BINDINGS.api_version, "kind": BINDINGS.kind, **named("no-jobs"), "spec": spec}
         )
+    await until("that the API server goes by it", lambda: refuses_jobs(place))
     async with person(place, USER) as kube, running(kube) as jobs:
         found = await until("that it is refused", lambda: refusal(jobs, "JobRefused"))
     assert isinstance(found, Unreachable if by == "quota" else Malformed)
     assert ("exceeded quota: few" if by == "quota" else "no Jobs in this namespace, said the platform") in found.message
     assert "the controller may not" not in found.message
+
+
+async def refuses_jobs(place: Town) -> bool:
+    """Whether nobody may create a Job. A policy counts some time after it was created, and a Job of the controller that was created before
+    would be waited for: nobody runs it here."""
+    job = manifest(SMOKE, run_of(str(uuid.uuid4())), account=JOBS_ACCOUNT)
+    try:
+        await place.kube.create(JOBS, job, TEAM)
+    except (Forbidden, Unprocessable):
+        return True
+    return False
 
 
 def named(name: str) -> Json:

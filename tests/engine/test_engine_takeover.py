@@ -18,11 +18,11 @@ from world import RUN_ANNOTATION, START, Fault, Gateways, World, begun, route, r
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
 from canary.decide.common import LOUD
-from canary.decide.recovery import adopt
+from canary.decide.recovery import adopt, still_counted
 from canary.decide.timing import delayed, rebased
 from canary.model.check_status import CheckStatus, VerdictKind
 from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
-from canary.model.status import Phase, RolloutStatus
+from canary.model.status import Phase, RequestOutcome, RequestStatus, RolloutStatus
 from canary.model.workload_status import FormerCanaryStatus
 from canary.routes.edit import edit
 from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
@@ -135,6 +135,18 @@ BEGUN = state(Phase.PROGRESSING, 2)
 LOSING = state(Phase.ROLLING_BACK, 2, Outcome.ROLLED_BACK)
 
 
+def asked(status: RolloutStatus, name: str, minutes: int) -> RolloutStatus:
+    """A state in which a request was answered, so long after the start."""
+    at = START + timedelta(minutes=minutes)
+    answer = RequestStatus(id=name, verb="resume", at=at, outcome=RequestOutcome.DONE)
+    return status.model_copy(update={"last_request": answer})
+
+
+RESUMED = asked(GOING, "a", 1)
+PAUSED_SINCE = asked(state(Phase.PAUSED, 2), "a", 1)
+PAUSED_AGAIN = asked(state(Phase.PAUSED, 2), "b", 2)
+
+
 @pytest.mark.parametrize(
     ("ours", "recorded", "another", "holds"),
     [
@@ -151,7 +163,14 @@ LOSING = state(Phase.ROLLING_BACK, 2, Outcome.ROLLED_BACK)
         pytest.param(BEGUN, state(Phase.ROLLED_BACK, 1, Outcome.ROLLED_BACK), False, "recorded", id="whoever ended it"),
         pytest.param(GOING, RolloutStatus(), True, "ours", id="an empty record says nothing"),
         pytest.param(GOING, state(Phase.PAUSED, 2), True, "recorded", id="another controller's word for our run"),
-        pytest.param(GOING, state(Phase.PAUSED, 2), False, "ours", id="nobody else drives it: nobody else has a say"),
+        pytest.param(
+            GOING, state(Phase.PROGRESSING, 2), False, "ours", id="nobody else drives it: nobody else has a say"
+        ),
+        pytest.param(GOING, state(Phase.PAUSED, 2), False, "recorded", id="but that it is paused can only stop it"),
+        pytest.param(RESUMED, state(Phase.PAUSED, 2), False, "ours", id="from before we were told to go on"),
+        pytest.param(RESUMED, PAUSED_SINCE, False, "recorded", id="or since"),
+        pytest.param(RESUMED, PAUSED_AGAIN, False, "recorded", id="or by who was asked later"),
+        pytest.param(LOSING, state(Phase.PAUSED, 2), False, "ours", id="what has failed is not paused"),
     ],
 )
 def test_which_of_two_states_holds(ours: RolloutStatus, recorded: RolloutStatus, another: bool, holds: str) -> None:
@@ -159,6 +178,29 @@ def test_which_of_two_states_holds(ours: RolloutStatus, recorded: RolloutStatus,
     assert adopt(ours, recorded, another=another, on_record=ours is not BEGUN) is (
         ours if holds == "ours" else recorded
     )
+
+
+TWICE = (START, START + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("taken", "counted"),
+    [
+        pytest.param(GOING, TWICE, id="somebody else was faster, and knows of none"),
+        pytest.param(
+            GOING.model_copy(update={"overrides": (*TWICE, START + HOUR)}), 3, id="who knows of more is right"
+        ),
+        pytest.param(state(Phase.PAUSED, 2), TWICE, id="also of a run that is paused"),
+        pytest.param(asked(GOING, "a", 3), (), id="a resumed run is counted anew"),
+        pytest.param(state(Phase.PROGRESSING, 3), (), id="and so is another one"),
+        pytest.param(LOST, (), id="what is over is not counted"),
+    ],
+)
+def test_what_was_put_back_is_counted_by_who_did_it(taken: RolloutStatus, counted: Any) -> None:
+    """Taking over what somebody else has put on record, a controller forgets none of the rises that it took back."""
+    ours = GOING.model_copy(update={"overrides": TWICE})
+    found = still_counted(ours, taken).overrides
+    assert (len(found) if isinstance(counted, int) else found) == counted
 
 
 @pytest.mark.parametrize(
