@@ -225,6 +225,8 @@ def _step(status: RolloutStatus) -> Any:
         status.split.written,
         status.split.accepted,
         tuple((route.kind, route.name, route.owned) for route in status.routes),
+        # A rule that is computed anew in the middle of a step is another one, and no more than this tells whose it is.
+        tuple((route.kind, route.name, route.added, route.places) for route in status.routes if route.added),
     )
 
 

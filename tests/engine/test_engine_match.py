@@ -407,6 +407,52 @@ def test_an_edit_of_its_rule_is_followed() -> None:
     assert [each["matches"][0]["path"]["value"] for each in added(world)] == ["/shop"]
 
 
+def moved(world: World) -> None:
+    """Somebody gives a rule another path as well."""
+    path = {"path": {"type": "Exact", "value": "/basket"}}
+    world.edit_route("shop", lambda document: document["spec"]["rules"][0]["matches"].append(path))
+
+
+@pytest.mark.parametrize("names", [(None,), ("one",), (None, None), ("one", "two")])
+def test_a_rule_that_is_computed_anew_is_on_record_as_soon_as_it_stands(names: tuple[str | None, ...]) -> None:
+    """Once: the step has been on record for long, and nothing else of it has changed."""
+    world = matching(*(rule(name=name, method=method) for name, method in zip(names, ("GET", "PUT"), strict=False)))
+    world.wait(1)
+    before = world.recorded["routes"][0]
+    world.wrote.clear()
+    moved(world)
+    world.run()
+    record = world.recorded["routes"][0]
+    (gone,) = (mark for mark, said in record["added"].items() if said.startswith("-"))
+    there = {mark for mark, said in record["added"].items() if said.startswith("+")}
+    assert gone in before["added"]
+    assert len(there) == len(added(world)) == len(names)
+    assert set(record.get("places", {})) == (there if names[0] is None else set())
+    world.wait(5)
+    assert [kind for kind, _ in world.wrote] == ["route", "status"]
+
+
+@pytest.mark.parametrize("end", ["abort", "delete", "revise"])
+@pytest.mark.parametrize("name", [None, "one"])
+def test_it_goes_with_the_run_that_comes_after_a_crash_and_an_edit_of_the_plan(name: str | None, end: str) -> None:
+    """What the declared steps would add does not tell by then that it is ours."""
+    world = matching(rule(name=name))
+    world.wait(1)
+    moved(world)
+    world.run()
+    world.crash()
+    world.declare(steps=[{"weight": 20, "hold": "10s"}])
+    world.run()
+    if end == "delete":
+        world.delete()
+    elif end == "abort":
+        world.ask("abort", id_="enough")
+    else:
+        world.revise("c")
+    world.run()
+    assert added(world) == []
+
+
 def test_a_forged_record_takes_no_rule_of_a_team() -> None:
     """Somebody writes into our annotation that the run has added what it has not."""
     world = matching(rule(), stranger())
