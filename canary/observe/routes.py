@@ -191,13 +191,14 @@ def view(
                 if broken is not None
                 else doubt_words(reading.document, doubtful)
             )
-        if written.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
+        if written.pair != pair or (kept and problem and not viewer.status.active) or (not problem and missed):
             stale = True
         if stale:
             occupied = tuple(_occupied(pair, found, written.pair, {rule.key for rule in kept}))
             pair, found, problem = written.pair, kept, ""
-    if problem and viewer.started:
-        found = _left(reading, pair, ref, kept)
+    if problem:
+        # Before its first step a run has written what one before it had: to put it back, and nothing else.
+        found = _left(reading, pair, ref, kept) if viewer.started else kept
     record = _added(viewer, ref, intent)
     there = standing(reading, pair, record)
     # A rule that the run has added is none that it moves, whatever somebody lists in it.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from world import Gateways, World, begun, mirror_to, route, rule, spec_of
+from world import Fault, Gateways, World, begun, mirror_to, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.model.run_status import Outcome
@@ -185,6 +185,70 @@ def test_a_rollout_that_is_deleted_lets_go_of_nothing_that_gives_its_canary_traf
     assert world.gone
     assert not any(given(world))
     assert not world.annotated()
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=["", "crash", "strip"])
+@pytest.mark.parametrize(("start", "change"), CASES)
+def test_a_hand_is_seen_before_the_first_step_of_a_run_that_follows_too(
+    start: Callable[[], World], change: Change, trouble: Callable[[World], Any]
+) -> None:
+    """It has put the rules back that the run before it had written, so they are its own while one of them holds it up."""
+    world = start()
+    world.edit_route("shop", change)
+    world.run()
+    replanned(world)
+    world.run()
+    held = world.wait(30).reason == reasons.INVALID
+    trouble(world)
+    world.told.clear()
+
+    def more(document: Json) -> None:
+        refs = document["spec"]["rules"][0]["backendRefs"]
+        next(ref for ref in refs if ref["name"] == "c")["weight"] = 90
+
+    world.edit_route("shop", more, "bob")
+    world.run()
+    assert not any(given(world))
+    words = "bob changed the canary's share on HTTPRoute shop from 0 % to 98.9011 %; putting it back to 0 %"
+    told = [tell.message for tell in world.told if tell.reason == reasons.RAISED_BY_OTHER]
+    assert told == [words] or not held
+    aborted(world)
+    world.run()
+    world.wait(70)
+    assert not any(given(world))
+    assert not world.annotated()
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_whatever_becomes_of_its_first_write_a_run_that_follows_waits_before_its_first_step(fault: Fault) -> None:
+    """The write says whose it is: it is nobody's hand to whoever comes after a crash, and until it is done the rule is as damaged as after it."""
+    world = unnamed()
+    world.edit_route("shop", canary_twice)
+    world.run()
+    world.faults["shop"] = fault
+    world.declare(steps=[{"weight": 20, "hold": "10s"}])
+    world.run()
+    world.wait(20)
+    step = world.status.step
+    assert step is not None
+    assert (world.phase, step.index, given(world)) == (Phase.PROGRESSING, 0, [0, 0])
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+
+
+def test_the_run_that_follows_goes_on_when_the_rule_is_whole_again() -> None:
+    """It has all rules in hand from its first step on."""
+    world = unnamed()
+    world.edit_route("shop", canary_twice)
+    world.run()
+    world.declare(steps=[{"weight": 20, "hold": "10s"}])
+    world.run()
+    world.wait(30)
+    assert world.status.step is not None
+    assert (world.status.step.index, given(world)) == (0, [0, 0])
+    world.edit_route("shop", lambda document: document["spec"]["rules"][1]["backendRefs"].pop())
+    world.run()
+    world.wait(1)
+    assert (given(world), [stable_of(world, index) for index in (0, 1)]) == ([20, 20], [[80], [80]])
 
 
 @pytest.mark.parametrize("change", [renamed, removed])
