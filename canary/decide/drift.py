@@ -10,7 +10,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import widened
 from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope
-from canary.decide.wrote import allowed, gone, of_this_run, written
+from canary.decide.wrote import allowed, gone, known, looked_at, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -84,20 +84,36 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
-        wrote = gone(scope, route)
-        if wrote is not None and route.share < wrote:
+        wrote, seen, less = gone(scope, route), looked_at(scope, route), known(scope, route)
+        if wrote is not None and route.share < wrote and not seen:
             return Drift(route, wrote, route.share)
         for kind, compared in _compared(scope, route).items():
-            for key, (expected, found) in compared.items():
-                if found >= expected:
+            for key, (said, found) in compared.items():
+                if found >= said:
+                    continue
+                idle = kind is _compare and key in _idle(route)
+                expected = min(said, less.get(key, said)) if kind is _compare else said
+                if not idle and (seen or found >= expected):
                     continue
                 copies, added = kind is _compare_copies, kind is _compare_added
                 edited = added and key in route.added.rematched
-                idle = kind is _compare and any(rule.idle for rule in route.rules if rule.key == key)
                 drift = Drift(route, expected, found, copies=copies, added=added, edited=edited, idle=idle)
                 if not drift.altered(scope):
                     return drift
     return None
+
+
+def lessened(scope: Scope, route: RouteView) -> dict[str, Fraction]:
+    """What is left of the canary's share (percent) in the rules of which somebody has taken some of what the run wrote, by rule key.
+
+    Not of those that have nothing to divide: nothing can be given there before somebody has edited them again.
+    """
+    idle, compared = _idle(route), _compared(scope, route)[_compare]
+    return {key: found for key, (wrote, found) in compared.items() if found < wrote and key not in idle}
+
+
+def _idle(route: RouteView) -> frozenset[str]:
+    return frozenset(rule.key for rule in route.rules if rule.idle)
 
 
 def raised(scope: Scope) -> tuple[Drift, ...]:

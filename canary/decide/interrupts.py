@@ -17,10 +17,12 @@ from canary.decide.resting import begin
 from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Next, Place, Scope
 from canary.decide.starts import pending_abort
 from canary.decide.writes import fences, put_back
+from canary.decide.wrote import allowed, written
 from canary.model.evolution import ended, raised_in, unreached
 from canary.model.rollout import OnFailure
 from canary.model.run_status import Outcome, RunStatus
 from canary.model.status import Phase
+from canary.model.values import decimal_text
 
 
 def interrupted(scope: Scope) -> Next | None:
@@ -153,12 +155,14 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     # While a route said something else the step was not held, nor were gateways settled on it: it is reached anew.
     scope = scope.with_(overrides=overrides, routes=routes, step=unreached(scope.step, scope.now))
     beside = "no more than " if any(rule.replaced for drift in fresh for rule in drift.route.rules) else ""
+    low = [drift for drift in fresh if allowed(scope, drift.route) != written(scope, drift.route)]
+    share = f"{decimal_text(max(drift.expected for drift in low))} %" if low else scope.traffic_text
     if fresh and not contested:
         scope = scope.with_(
             EmitEvent(
                 "Warning",
                 reasons.RAISED_BY_OTHER,
-                f"{'; '.join(drift.message for drift in fresh)}; putting it back to {beside}{scope.traffic_text}",
+                f"{'; '.join(drift.message for drift in fresh)}; putting it back to {beside}{share}",
             )
         )
     scope = scope.with_(*back)

@@ -33,6 +33,7 @@ from canary.model.evolution import (
     pod_spec_seen,
     reckoned_anew,
     remembered_by,
+    resumed_over,
     settled_by,
     unhurried,
     used_up,
@@ -336,6 +337,8 @@ def as_somebody_asked(scope: Scope) -> Scope:
         scope = scope.with_(run=unhurried(run))
     if step.approved and not asked:
         scope = scope.with_(step=used_up(step))
+    if any(record.resumed for record in scope.status.routes) and not asked:
+        scope = scope.with_(routes=tuple(resumed_over(record, {}) for record in scope.status.routes))
     return scope
 
 

@@ -8,14 +8,15 @@ from canary.decide import approval, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.availability import back, noted, why_away
 from canary.decide.common import note_acceptance, wake
-from canary.decide.drift import raised
+from canary.decide.drift import lessened, raised
 from canary.decide.interrupts import fail, hold_down, interrupted, objection, repair, restart, see_lowered
 from canary.decide.pausing import BY_POLICY, pause, paused_for, paused_text
 from canary.decide.scope import CONTESTED_PACE, Next, Place, Scope, replaced
 from canary.decide.steps import enter
 from canary.decide.writes import writing
-from canary.model.evolution import available, forgiven, replacing
+from canary.model.evolution import available, forgiven, replacing, resumed_over
 from canary.model.status import Phase
+from canary.model.values import number
 
 
 def progressing(scope: Scope) -> Next:
@@ -94,11 +95,18 @@ def resume(scope: Scope, why: str) -> Next:
             (ForgetPodSpec(stable.name, stable.kind),) if stable is not None and stable.copied is not None else ()
         )
         scope = scope.with_(*forgotten, run=replacing(scope.run, replaced(scope) or scope.run.replaces))
+    routes = tuple(
+        resumed_over(record, {key: number(share) for key, share in lessened(scope, route).items()})
+        if (route := scope.seen(record)) is not None and record.owned
+        else record
+        for record in scope.status.routes
+    )
     scope = scaling.forgiven(scope).with_(
         EmitEvent("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
         run=available(scope.run),
         phase=Phase.PROGRESSING,
         paused=None,
+        routes=routes,
         overrides=(),
         checks=tuple(map(forgiven, scope.status.checks)),
     )

@@ -8,6 +8,7 @@ from fractions import Fraction
 from canary.decide.facts import RouteView
 from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope, remembered_share
+from canary.model.requests import Verb
 from canary.model.route_status import RouteStatus
 from canary.model.status import Phase
 from canary.routes.intent import Intent, Mode
@@ -89,9 +90,33 @@ def gone(scope: Scope, route: RouteView) -> Fraction | None:
     return max(shares.values(), default=None)
 
 
+def known(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
+    """What a hand had left of the canary's share, by rule key, when the run was resumed over that, as long as what the step gives waits for something.
+
+    A rule that has just what was written is given that, be it by a controller that died before it could say so.
+    """
+    remembered = scope.remembered(route)
+    if remembered is None or not remembered.resumed or not scope.active or not remembered.owned:
+        return {}
+    wrote, there = written(scope, route), {rule.key: rule.weights.share for rule in route.rules}
+    left = {key: Fraction(str(share)) for key, share in remembered.resumed.items()}
+    return {key: share for key, share in left.items() if there.get(key) != wrote.get(key)}
+
+
+def looked_at(scope: Scope, route: RouteView) -> bool:
+    """Whether somebody has resumed the run, and nobody has edited a route since it was looked at and the run went on: what is there was resumed over.
+
+    Be it less of the canary's share, of its copies or of its rules; so it is also where the write failed that was to give it back.
+    """
+    remembered, last = scope.remembered(route), scope.status.last_request
+    if scope.status.phase is not Phase.PROGRESSING or last is None or last.verb != Verb.RESUME or last.refused:
+        return False
+    return remembered is not None and 0 < remembered.generation == route.generation
+
+
 def allowed(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
-    """The most that the canary may have of each of these rules: less where a hand has lowered it in this pause."""
-    low = lowered_to(scope, route)
+    """The most that the canary may have of each of these rules: less where a hand has lowered it in this pause, or one that is over by now."""
+    low = {**known(scope, route), **lowered_to(scope, route)}
     if not low:
         return written(scope, route)
     return {key: min(share, low.get(key, share)) for key, share in written(scope, route).items()}

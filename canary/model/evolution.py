@@ -331,6 +331,11 @@ def raised_in(route: RouteStatus, generation: int) -> RouteStatus:
 # -- the rest --------------------------------------------------------------------------------------------------------
 
 
+def resumed_over(route: RouteStatus, left: Mapping[str, float]) -> RouteStatus:
+    """What somebody has left of shares (percent, by rule), now that the run is resumed over that."""
+    return _evolved(route, resumed=dict(left))
+
+
 def route_seen(
     route: RouteStatus,
     *,
@@ -342,6 +347,7 @@ def route_seen(
     share: float | None,
     shares: Mapping[str, float],
     lowered: Mapping[str, float],
+    resumed: Mapping[str, float],
     altered: int,
     owned: bool,
     pair: str,
@@ -362,6 +368,7 @@ def route_seen(
         share=share,
         shares=dict(shares),
         lowered=dict(lowered),
+        resumed=dict(resumed),
         altered=altered,
         owned=owned,
         pair=pair,
@@ -379,7 +386,7 @@ def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
         return route
     rekeyed = {
         name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
-        for name in ("baseline", "rules", "mirrors", "shares", "lowered")
+        for name in ("baseline", "rules", "mirrors", "shares", "lowered", "resumed")
     }
     return _evolved(route, **rekeyed)
 

@@ -80,6 +80,14 @@ class RouteStatus(ApiModel):
             "again.",
         ),
     ] = {}
+    resumed: Annotated[
+        dict[str, Number],
+        Field(
+            max_length=MAX_RULES * 4,
+            description="The share that a rule had when the run was resumed over it, in percent, by rule, until it is given the step's: "
+            "that this is less than was written is nobody's word any more, and nobody else raises it meanwhile.",
+        ),
+    ] = {}
     accepted: Annotated[bool, Field(description="Whether every parent accepts what it says since aboutSince.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     altered: Annotated[

@@ -9,9 +9,10 @@ from fractions import Fraction
 
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
+from canary.decide.drift import lessened
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
-from canary.decide.wrote import allowed, lowered_to, written
+from canary.decide.wrote import allowed, known, lowered_to, written
 from canary.model.check_status import VerdictKind
 from canary.model.evolution import concluded, on_terms, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
@@ -22,6 +23,7 @@ from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
 from canary.routes.added import Added, bounded
 from canary.routes.intent import Mode
 from canary.routes.pair import Pair
+from canary.routes.plan import RoutePlan
 from canary.status.conditions import ALWAYS, conditions
 
 NOTHING_COUNTED = TrafficStatus()
@@ -30,8 +32,8 @@ NOTHING_COUNTED = TrafficStatus()
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
     scope = Scope(spec, decision.status, facts)
-    coming = {action.key: action.plan.added for action in decision.actions if isinstance(action, WriteRoute)}
-    routes = tuple(_route(scope, route, coming.get(route.key, {})) for route in facts.routes)
+    coming = {action.key: action.plan for action in decision.actions if isinstance(action, WriteRoute)}
+    routes = tuple(_route(scope, route, coming.get(route.key)) for route in facts.routes)
     written = scope.found.weight
     accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
     active = scope.status.active
@@ -142,8 +144,8 @@ def summary(status: RolloutStatus) -> str:
     return f"{len(counted)}/{len(counted)} pass"
 
 
-def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> RouteStatus:
-    """`coming`: what is being written to it of rules for requests that opt in."""
+def _route(scope: Scope, route: RouteView, coming: RoutePlan | None) -> RouteStatus:
+    """`coming`: what is being written to it, if anything is."""
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     active = scope.active
     share: Fraction | None = None
@@ -175,6 +177,7 @@ def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> Route
         share=number(share) if share is not None else before.share,
         shares=shares,
         lowered=_lowered(scope, route) if owned else {},
+        resumed=_resumed(scope, route, coming) if owned else {},
         altered=route.generation
         if owned and route.generation in {scope.facts.altered.get(route.key), before.altered}
         else 0,
@@ -184,7 +187,7 @@ def _route(scope: Scope, route: RouteView, coming: Mapping[str, Added]) -> Route
         rules=_marks(before, route, baseline) if active else {},
         mirrors=mirrors if active and owned else {},
         added=added if active and owned else {},
-        places=_places(before, route, coming, added) if active else {},
+        places=_places(before, route, coming.added if coming is not None else {}, added) if active else {},
     )
 
 
@@ -255,6 +258,17 @@ def _lowered(scope: Scope, route: RouteView) -> dict[str, float]:
             **{key: found[key] for key in found if found[key] < most.get(key, Fraction(0))},
         }.items()
     }
+
+
+def _resumed(scope: Scope, route: RouteView, coming: RoutePlan | None) -> dict[str, float]:
+    """What the run was resumed over, as long as that waits: once a rule is given more, whoever takes that again is a hand like any other."""
+    left = known(scope, route)
+    if not left or scope.run.outcome is not None:
+        return {}
+    there, given = lessened(scope, route), coming.weights if coming is not None else {}
+    raised = {key for key in there if key in given and given[key].share > there[key]}
+    waits = left.keys() if route.problem else there.keys() - raised
+    return {key: number(share) for key, share in left.items() if key in waits}
 
 
 def _marks(before: RouteStatus, route: RouteView, baseline: Mapping[str, str]) -> dict[str, str]:

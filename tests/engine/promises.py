@@ -82,6 +82,8 @@ class Promises:
         self.reached: dict[tuple[int, int], datetime] = {}
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
+        self.over: dict[tuple[str, str], Fraction] = {}
+        """What somebody has resumed over, by route and rule, before the run gives that rule more: no less than that is no other word."""
         self.put_back: set[int] = set()
         """Runs that have copied to stable, and somebody has put something else there since."""
         self.may_copy: set[tuple[int, int]] = set()
@@ -148,6 +150,7 @@ class Promises:
         if number not in self.allowed:
             self.allowed[number] = {ALL: Fraction(0)}
             self.heard.clear()  # what was said about another run says nothing about this one
+            self.over.clear()
             if not memory.active:  # somebody asked, or a revision came after the end: what was lowered was another run
                 self.lowered.clear()
 
@@ -155,6 +158,10 @@ class Promises:
         last, before = after.last_request, memory.last_request
         done = last is not None and last.verb == "resume" and last.words.startswith("done")
         if done and last is not None and (before is None or before.id != last.id):
+            for name in {name for name, _ in self.lowered}:
+                document = self.world.routes[name]
+                shares = {_rule(document, pair): pair.weights.share for pair in self._pairs(name, document)}
+                self.over |= {(name, rule): share for rule, share in shares.items() if (name, rule) in self.lowered}
             self.lowered.clear()
             self.put_back.clear()
 
@@ -540,6 +547,7 @@ class Promises:
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
         assert (spot(action), rule) not in self.lowered, f"{where} is raised to {share} % against a person"
+        self.over.pop((spot(action), rule), None)
         scale = self.world.spec.scale
         if scale is not None and intent.mode is Mode.STEP:
             need = scale.replicas(pair.weights.share, self.world.stable.replicas)
@@ -561,6 +569,8 @@ class Promises:
             return  # what an earlier run wrote is of no interest to this one
         if not marked and not (remembered is not None and remembered.owned):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
+        if before["spec"] == after["spec"]:
+            return
         if any(said.there for said in intent.added.values()):
             working = [rule for rule in opted(after) if rule["backendRefs"]]
             gone = len(working) < sum(said.there for said in intent.added.values())
@@ -571,7 +581,8 @@ class Promises:
             copies = intent.mirrors[pair.key].share if pair.key in intent.mirrors else 0
             target = (intent.pair or Pair.of(self.world.spec, NAMESPACE)).copied_to
             less = copied(pair.document, target, NAMESPACE) < copies
-            if wrote is not None and (pair.weights.share < wrote.share or less):
+            most = min(wrote.share, self.over.get((name, rule), wrote.share)) if wrote is not None else 0
+            if wrote is not None and (pair.weights.share < most or less):
                 self.lowered.add((name, rule))
             else:
                 self.lowered.discard((name, rule))

@@ -55,6 +55,214 @@ def test_lowered_goes_on_by_resume_alone() -> None:
     assert (world.memory.step.index, world.memory.step.reached_at) == (2, world.now)
 
 
+LONG = [{"weight": 10, "hold": "10s"}, {"weight": 50, "hold": "1h"}]
+SILENCE = ["Unreachable", "NoData"]
+
+
+def resumed(*rules: Json, says: str = "Unreachable") -> World:
+    """Alice has lowered 50 % to 10 %, and somebody resumes the run while nobody can tell how the canary does."""
+    world = at(50, spec=spec_of(steps=LONG), routes={"shop": route("shop", *rules)})
+    world.wait(10)
+    world.weigh(90, 10)
+    world.run()
+    world.measure(says)
+    world.run()
+    world.told.clear()
+    world.ask("resume", id_="go on")
+    world.run()
+    assert_waits(world)
+    return world
+
+
+def assert_waits(world: World, share: float = 10) -> None:
+    """The run goes on, and what it was resumed for waits."""
+    assert world.decision is not None
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, share), world.decision.message
+    assert "50 % waits for that" in world.decision.message
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+
+
+def passes(world: World) -> None:
+    world.wait(1)
+    world.measure(0.0)
+    world.run()
+
+
+@pytest.mark.parametrize("trouble", [World.strip, World.crash, None])
+@pytest.mark.parametrize("says", SILENCE)
+def test_what_was_resumed_over_is_no_new_hand_while_the_share_waits(says: str, trouble: Any) -> None:
+    """Until somebody can tell how the canary does, and whoever looks at it meanwhile."""
+    world = resumed(says=says)
+    if trouble is not None:
+        trouble(world)
+    world.run()
+    world.wait(20)
+    assert_waits(world)
+    passes(world)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 50)
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+
+
+@pytest.mark.parametrize("crash", [True, False])
+@pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.LOST])
+def test_nor_while_the_write_fails_that_gives_it_back(fault: Fault, crash: bool) -> None:
+    """A server that is busy for a second undoes nobody's word."""
+    world = at(50, spec=spec_of(steps=LONG))
+    world.wait(10)
+    world.weigh(90, 10)
+    world.run()
+    world.measure(0.0)
+    world.ask("resume", id_="go on")
+    world.faults["shop"] = fault
+    world.tick()
+    if crash:
+        world.crash()
+    for _ in range(4):
+        world.measure(0.0)
+        world.run()
+        world.wait(1)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 50)
+
+
+@pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.DIES_AFTER])
+@pytest.mark.parametrize("nth", range(5))
+def test_nor_whenever_the_controller_dies_in_between(nth: int, fault: Fault) -> None:
+    """At any write from the request on."""
+    world = at(50, spec=spec_of(steps=LONG))
+    world.wait(10)
+    world.weigh(90, 10)
+    world.run()
+    world.measure("Unreachable")
+    world.run()
+    world.told.clear()
+    world.ask("resume", id_="go on")
+    first = world.attempts
+    world.script = lambda number, _: fault if number == first + nth else None
+    world.run()
+    world.wait(20)
+    assert_waits(world)
+    assert world.request is None
+    passes(world)
+    passes(world)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 50)
+
+
+def test_a_status_that_says_so_without_anybody_having_asked_is_not_believed() -> None:
+    """Whoever writes statuses resumes nothing by that."""
+    world = at(50, spec=spec_of(steps=LONG))
+    world.wait(10)
+    world.weigh(90, 10)
+    world.recorded["routes"][0]["resumed"] = {"#0": 0}
+    world.crash()
+    world.run()
+    assert (paused_for(world), world.share()) == (reasons.LOWERED_BY_HAND, 10)
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_what_others_do_to_the_route_meanwhile_lowers_nothing(crash: bool) -> None:
+    """They edit another rule, or a timeout of ours, or what it is called."""
+    world = resumed(rule(name="shop"), {"name": "theirs", "backendRefs": [{"name": "assets", "port": 80}]})
+    for change in ({"timeouts": {"request": "9s"}}, {"name": "basket"}):
+        for index in (1, 0):
+            world.edit_route("shop", lambda route, n=index, more=change: route["spec"]["rules"][n].update(more))
+            if crash:
+                world.crash()
+            world.run()
+            assert_waits(world)
+    passes(world)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 50)
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_less_than_was_resumed_over_is_a_hand(crash: bool) -> None:
+    """And what is told of it is what they did."""
+    world = resumed()
+    if crash:
+        world.crash()
+    world.weigh(95, 5, by="bob")
+    decision = world.run()
+    assert (paused_for(world), world.share()) == (reasons.LOWERED_BY_HAND, 5)
+    assert "bob changed the canary's share on HTTPRoute shop from 10 % to 5 %" in decision.message
+    passes(world)
+    assert world.share() == 5
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_more_than_was_resumed_over_waits_as_the_share_does(crash: bool) -> None:
+    """Nobody can tell how the canary does: what somebody else gives it is put back to what was there."""
+    world = resumed()
+    if crash:
+        world.crash()
+    world.weigh(70, 30, by="bob")
+    world.run()
+    assert_waits(world)
+    (told,) = (tell.message for tell in world.told if tell.reason == reasons.RAISED_BY_OTHER)
+    assert told == "bob changed the canary's share on HTTPRoute shop from 10 % to 30 %; putting it back to 10 %"
+    passes(world)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 50)
+
+
+@pytest.mark.parametrize("how", ["pause", "spec"])
+def test_a_pause_while_it_waits_is_no_hand_that_lowered_either(how: str) -> None:
+    """It ends as it began, and the share waits again."""
+    world = resumed()
+    if how == "pause":
+        world.ask("pause", id_="stop")
+    else:
+        world.declare(paused=True)
+    world.run()
+    assert paused_for(world) == (reasons.PAUSED_BY_REQUEST if how == "pause" else reasons.PAUSED_BY_SPEC)
+    world.crash()
+    world.run()
+    if how == "pause":
+        world.ask("resume", id_="go on again")
+    else:
+        world.declare(paused=False)
+    world.run()
+    assert_waits(world)
+    passes(world)
+    assert world.share() == 50
+
+
+@pytest.mark.parametrize("crash", [True, False])
+@pytest.mark.parametrize("seen", [True, False])
+def test_once_it_has_the_share_the_same_hand_is_one_again(seen: bool, crash: bool) -> None:
+    """Also where it comes before anybody has looked at the write that gave it."""
+    world = resumed()
+    world.wait(1)
+    world.measure(0.0)
+    world.tick()
+    assert world.share() == 50
+    if seen:
+        world.run()
+    if seen and crash:
+        world.wait(5)
+        world.crash()
+    world.weigh(90, 10)
+    world.run()
+    assert (paused_for(world), world.share()) == (reasons.LOWERED_BY_HAND, 10)
+
+
+def test_copies_that_somebody_has_taken_away_wait_as_well() -> None:
+    """What is resumed is the step, with all that it gives."""
+    steps = [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "1h"}, {"weight": 50}]
+    world = begun(spec=spec_of(steps=steps))
+    world.wait(1)
+    passes(world)
+    world.unmirror()
+    world.run()
+    assert paused_for(world) == reasons.LOWERED_BY_HAND
+    world.wait(1)
+    world.measure("Unreachable")
+    world.run()
+    world.ask("resume", id_="go on")
+    world.run()
+    world.wait(5)
+    assert (world.phase, world.copied()) == (Phase.PROGRESSING, {})
+    passes(world)
+    assert (world.phase, world.copied()) == (Phase.PROGRESSING, {"#0": 20})
+
+
 @pytest.mark.parametrize("where", [0, 1])
 def test_a_lowered_rule_is_not_raised_by_putting_another_back(where: int) -> None:
     """One rule lowered, another of the same route raised: only the raised one is put back, also after a crash."""
