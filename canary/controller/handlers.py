@@ -24,6 +24,7 @@ from canary.kube.courier import Courier
 with absent("kubernetes", "kubernetes_asyncio", "pykube"):
     import kopf
     from kopf._cogs.clients import watching as kopf_watching
+    from kopf._cogs.structs.references import Insights, NamespaceName
 
 FOREVER = 10.0**9
 
@@ -156,6 +157,8 @@ async def _operate(
         settings=settings(),
         clusterwide=not namespaces,
         namespaces=namespaces,
+        # What it finds at a start it would leave out where a namespace is being deleted, in which a run may have its finalizer.
+        insights=Insights(namespaces=set[NamespaceName | None](map(NamespaceName, namespaces))),
         ready_flag=ready,
     )
     try:

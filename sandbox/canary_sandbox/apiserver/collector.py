@@ -115,7 +115,8 @@ class Collector:
             return
         doc = {**stored.doc, "spec": {}}
         if stored.metadata.get("finalizers"):
-            self._store.put(_NAMESPACES, doc)
+            if doc != stored.doc:  # else each write of it would bring the next one
+                self._store.put(_NAMESPACES, doc)
         else:
             self._store.remove(_NAMESPACES, stored.key, doc)
 
