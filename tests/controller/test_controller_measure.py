@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import cast
@@ -23,7 +23,7 @@ from canary.controller.jobs import Jobs
 from canary.controller.measure import EARLY_LOOKS, JITTER, MAX_AGE, Measurements, Pace
 from canary.metrics.port import Query
 from canary.model.checks import Check
-from canary.model.measurement import Compared, Measured, Measurement, Reading, Sample, Unreachable, Vector
+from canary.model.measurement import Compared, Counts, Measured, Measurement, Reading, Sample, Unreachable, Vector
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = START - timedelta(hours=1)
@@ -119,6 +119,16 @@ async def test_a_cache_is_asked_for_more_at_most_twice_as_often(team: Team, kept
     late = pauses[8:]  # a comparison begins with quick looks
     assert all(10 * (1 - JITTER) - 0.2 <= sum(two) <= 20 * (1 + JITTER) + 0.2 for two in pairwise(late))
     assert min(late) < 2, "asked again soon"
+
+
+async def test_what_is_counted_is_of_when_both_were(team: Team) -> None:
+    """Of two answers the older one says it: a look at a share may not span a write that it knows nothing of."""
+    team.kept = timedelta(seconds=1000)
+    counters = replace(check(), per_backend=True)
+    team.measurements.sync((counters,), OLD, evidence_since=OLD)
+    await team.pass_(15)
+    assert [found.at for found in team.told if isinstance(found, Counts)] == [START] * len(team.told)
+    assert team.told
 
 
 async def test_looks_of_a_comparison_are_never_further_apart_than_alone(team: Team) -> None:
