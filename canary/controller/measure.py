@@ -93,6 +93,22 @@ class Pace:
         return (at - now).total_seconds() % max(interval, APART)
 
 
+class Spent:
+    """How much of the pause between two looks of one check is over when an answer comes: what has passed since the moment that it is of.
+
+    One that is older than it may be for being shared was kept by a cache before who was asked. It is asked for again soon, once: that
+    shows what a cache is (docs/decisions/0082). More often would be no use.
+    """
+
+    def __init__(self) -> None:
+        self._soon = False
+
+    def since(self, at: datetime, oldest: datetime, now: datetime) -> float:
+        """Seconds; `oldest` is what a shared answer may be of at most."""
+        self._soon = at < oldest and not self._soon
+        return (now - (at if self._soon else max(at, oldest))).total_seconds()
+
+
 class Measurements:
     """The measuring tasks of one run. `sync` says what is to be measured from now on; `stop` ends them all."""
 
@@ -184,12 +200,13 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
-        began = self._clock.now()
+        began, time_spent = self._clock.now(), Spent()
         while True:
             started = self._clock.now()
-            found = await self._measure(check, started, self._max_age(interval, began, started))
+            max_age = self._max_age(interval, began, started)
+            found = await self._measure(check, started, max_age)
             self._post(check.name, found)
-            spent = (self._clock.now() - found.at).total_seconds()
+            spent = time_spent.since(found.at, started - timedelta(seconds=max_age), self._clock.now())
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
@@ -250,18 +267,20 @@ class Measurements:
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
         counting, answering, pause, began = Counting(), Answering(), SHORTEST_INTERVAL, self._clock.now()
-        proof, least = _proof(check, sure), interval * (1 - 2 * JITTER)
+        proof, least, time_spent = _proof(check, sure), interval * (1 - 2 * JITTER), Spent()
         while True:
             started = self._clock.now()
+            max_age = self._max_age(pause, began, started)
             if check.per_backend:
-                found = await self._count(check, counting, started, least, self._max_age(pause, began, started))
+                found = await self._count(check, counting, started, least, max_age)
             else:
                 found = await self._read(check, answering, started, least)
             if found is not None:
                 if proof is not None and isinstance(found, Compared):
                     self._prove(check.name, proof, found)
                 self._post(check.name, found)
-            spent = (self._clock.now() - (counting.at or started)).total_seconds()
+            oldest = started - timedelta(seconds=max_age)
+            spent = time_spent.since(counting.at or started, oldest, self._clock.now())
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
             pause = min(2 * pause, self._pace.between_looks(quick, interval))
@@ -288,7 +307,7 @@ class Measurements:
                 return replace(found, message=f"{backend}: {found.message}")
             numbers.append(found.value)
         canary, stable = numbers
-        return Counts(canary, stable, now)
+        return Counts(canary, stable, min(found.at for found in answers))
 
     async def _count(
         self, check: ResolvedCheck, counting: Counting, now: datetime, least: float, max_age: float

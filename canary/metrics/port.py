@@ -53,7 +53,7 @@ class Provider(Protocol):
     """Answers questions. Nothing that the world can do makes it raise: trouble comes back as a Measurement."""
 
     async def measure(self, query: Query, now: datetime) -> Measurement:
-        """The answer, stamped with the query's text and `now`, or with when it was asked for if that was before."""
+        """The answer, stamped with the query's text and `now`, or with when it was asked for or is known to be of, if that was before."""
         ...
 
     async def validate(self, query: Query) -> Refusal | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -33,7 +33,7 @@ from canary.metrics.asking import (
 )
 from canary.metrics.connecting import PeerRefused
 from canary.metrics.credentials import Shown, Shows, withheld
-from canary.metrics.freshness import Freshness
+from canary.metrics.freshness import Freshness, Stale
 from canary.metrics.hosts import Hosts
 from canary.metrics.kept import MOST, KeptByAddress
 from canary.metrics.native import NoHistogram, native, weight
@@ -219,7 +219,8 @@ class _Backend:
         try:
             self._session.set_deadline(deadline)
             self._introduce()
-            left = max(deadline - self._clock(), 0.001)
+            sent = self._clock()
+            left = max(deadline - sent, 0.001)
             params = {"timeout": f"{left:.3f}"}
             if query.instant is not None:
                 params["time"] = f"{query.instant:.3f}"
@@ -239,7 +240,7 @@ class _Backend:
                 return Unreachable(now, "Unreachable", f"{self._address}: {root_cause(error)}", query.text)
             message = f"{self._address} answered something that is no Prometheus result"
             return Malformed(now, "UnexpectedResult", message, query.text)
-        return self._measured(result, query, now)
+        return self._measured(result, query, now, sent)
 
     def _refused(self, query: Query, now: datetime) -> Measurement:
         code, body = self._session.answered() or (0, {})
@@ -257,7 +258,7 @@ class _Backend:
         """A server's words, as far as they may be passed on."""
         return " ".join(withheld(str(words), self._shown).split())[:_LONGEST_ERROR]
 
-    def _measured(self, result: Any, query: Query, now: datetime) -> Measurement:
+    def _measured(self, result: Any, query: Query, now: datetime, sent: float) -> Measurement:
         _, body = self._session.answered() or (0, {})
         kind = (body.get("data") or {}).get("resultType")
         if body.get("status") != "success":
@@ -285,12 +286,13 @@ class _Backend:
         except (KeyError, TypeError, ValueError, IndexError, OverflowError):  # an integer of 400 digits
             message = "the query returned series without a plain number"
             return Malformed(now, "UnexpectedResult", message, query.text)
-        if moment is not None and (
-            stale := self._fresh.stale(query.text, moment, self._session.dated(), query.instant)
-        ):
+        date, stored = self._session.dated()
+        try:
+            old = self._fresh.age(query.text, moment, sent, date=date, stored=stored, asked=query.instant)
+        except Stale as stale:
             message = f"the answer is no news ({stale}): something before {self._address} answers from a cache"
             return Malformed(now, "StaleAnswer", message, query.text)
-        return measurement(series, query, now, moment or 0.0)
+        return measurement(series, query, now - timedelta(seconds=old), moment or 0.0)
 
 
 def _series(one: Any) -> Series:

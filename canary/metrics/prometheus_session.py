@@ -70,9 +70,9 @@ class BoundedSession(requests.Session):
         answer: tuple[int, dict[str, Any]] | None = self._thread.answer
         return answer
 
-    def dated(self) -> datetime | None:
-        """The Date of this thread's last answer, as far as it has one that can be read."""
-        return date_of({"date": self._thread.date or ""})
+    def dated(self) -> tuple[datetime | None, float]:
+        """The Date of this thread's last answer, and for how many seconds a cache has had it (0: none says so), as far as they can be read."""
+        return date_of({"date": self._thread.date or ""}), _seconds(self._thread.age or "")
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override] # passes all on
         """As `requests.Session.request`, within the bounds."""
@@ -90,7 +90,7 @@ class BoundedSession(requests.Session):
         response._content_consumed = True  # noqa: SLF001 - so that the connection is kept, not closed
         response.close()
         body = parsed(response.content, self.max_parts)
-        self._thread.date = response.headers.get("Date")
+        self._thread.date, self._thread.age = response.headers.get("Date"), response.headers.get("Age")
         self._thread.answer = response.status_code, body if isinstance(body, dict) else {}
         response.json = lambda **_: body  # type: ignore[method-assign] # once is enough
         return response
@@ -112,3 +112,8 @@ class BoundedSession(requests.Session):
         except (HTTPError, OSError) as error:
             raise requests.ConnectionError(str(error)) from error
         return bytes(body)
+
+
+def _seconds(age: str) -> float:
+    """An Age (RFC 9111, section 5.1): seconds as digits, of which nine are thirty years."""
+    return float(age[:9]) if age.isascii() and age.isdigit() else 0.0

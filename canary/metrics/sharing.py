@@ -2,7 +2,7 @@
 
 Each stands in line for himself, so nobody waits for another one's turn; whoever is served first asks for all of them. Who
 comes later joins what was sent a moment ago, or takes its answer, if that is not older than he may be told (`Query.max_age`).
-Such an answer is stamped with the moment at which it was asked for. Errors go to those who had joined, and to nobody later.
+Such an answer is stamped with the moment at which it was asked for, or that it is known to be of if that was before. Errors go to those who had joined, and to nobody later.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class NoTurn(Exception):
 @dataclass(eq=False, slots=True)
 class _Request:
     sent: float
+    now: datetime
+    """That of who sent it: what an answer is older by than it was asked for is reckoned from here."""
     answer: asyncio.Future[Measurement]
 
 
@@ -56,7 +58,7 @@ class Sharing:
         return len(self._requests)
 
     async def ask(self, query: Query, now: datetime) -> Measurement:
-        """The answer, stamped with `now`, or with when it was asked for if that was earlier.
+        """The answer, stamped with `now`, or with when it was asked for, or that it is of, if that was earlier.
 
         Raises NoTurn, LimitClosed, and TimeoutError: there was no answer within `query.timeout`.
         """
@@ -67,7 +69,8 @@ class Sharing:
         if request.answer.cancelled():  # never begun, since the address was given up
             raise LimitClosed
         found = request.answer.result()
-        return replace(found, at=now - timedelta(seconds=max(0.0, came - request.sent)))
+        old = request.now - found.at
+        return replace(found, at=now - max(timedelta(0), timedelta(seconds=came - request.sent) + old))
 
     async def _in_line(self, key: Hashable, query: Query, now: datetime, came: float) -> _Request:
         waiting: _Waiting | None = None
@@ -90,7 +93,7 @@ class Sharing:
         return self._sent(key, query, now, place)
 
     def _sent(self, key: Hashable, query: Query, now: datetime, place: Place) -> _Request:
-        request = self._requests[key] = _Request(self._clock(), self._send(query, now, place))
+        request = self._requests[key] = _Request(self._clock(), now, self._send(query, now, place))
         request.answer.add_done_callback(lambda answer: None if _keepable(answer) else self._forget(key, request))
         loop = asyncio.get_running_loop()
         loop.call_later(KEPT, self._forget, key, request)

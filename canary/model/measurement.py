@@ -60,7 +60,7 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`.
+    """One finite number. `at` is when it was asked for, or what it is known to be of if that was before; `values` keeps all series for `condition`.
 
     A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said. `vector`
     is there where counters were asked for, and `replicas` where comparers were. `note` says in words what the number alone does

@@ -20,11 +20,16 @@ from controller_kit import CONTROLLER, World
 
 @dataclass
 class Metrics:
-    """A Prometheus that answers every query with one number, but for those that contain a key of `others`."""
+    """A Prometheus that answers every query with one number, but for those that contain a key of `others`.
+
+    A cache before it keeps what was answered for `kept` seconds, with the moment that it was of; `cache` has that moment, and the number.
+    """
 
     value: float = 0.0
     others: dict[str, float] = field(default_factory=dict)
     url: str = ""
+    kept: float = 0.0
+    cache: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @asynccontextmanager
     async def serve(self) -> AsyncIterator[Metrics]:
@@ -43,7 +48,13 @@ class Metrics:
     async def _answer(self, request: web.Request) -> web.Response:
         query = str({**request.query, **await request.post()}.get("query"))
         value = next((number for key, number in self.others.items() if key in query), self.value)
-        result = [{"metric": {}, "value": [time.time(), str(value)]}]
+        moment = now = time.time()
+        if self.kept:
+            kept = self.cache.get(query)
+            if kept is None or now - kept[0] > self.kept:
+                kept = self.cache[query] = now, value
+            moment, value = kept
+        result = [{"metric": {}, "value": [moment, str(value)]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import cast
@@ -23,7 +23,7 @@ from canary.controller.jobs import Jobs
 from canary.controller.measure import EARLY_LOOKS, JITTER, MAX_AGE, Measurements, Pace
 from canary.metrics.port import Query
 from canary.model.checks import Check
-from canary.model.measurement import Compared, Measured, Measurement, Reading, Sample, Unreachable, Vector
+from canary.model.measurement import Compared, Counts, Measured, Measurement, Reading, Sample, Unreachable, Vector
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = START - timedelta(hours=1)
@@ -47,6 +47,8 @@ class Team:
     """When the first question of a look was asked, and how old its answer might be."""
     fresh: int = 2
     """Of so many answers one is fresh."""
+    kept: timedelta = timedelta(0)
+    """A cache before the provider keeps answers for so long."""
 
     def __post_init__(self) -> None:
         self.measurements = Measurements(
@@ -62,6 +64,8 @@ class Team:
 
     async def measure(self, query: Query, now: datetime) -> Measurement:
         at = now - timedelta(seconds=query.max_age if len(self.asked) % self.fresh else 0)
+        if self.kept:
+            at = START + (now - START) // self.kept * self.kept
         instant = at.timestamp() if query.instant is None else query.instant
         if query.instant is None:
             self.asked.append((now, query.max_age))
@@ -101,6 +105,30 @@ async def test_what_is_seen_is_never_further_apart_than_alone(team: Team, interv
     assert longest([found.at for found in team.told]) <= interval * (1 + JITTER) + 0.06
     assert all(age <= min(MAX_AGE, JITTER * interval) for _, age in team.asked)
     assert team.asked[-1][1] == min(MAX_AGE, JITTER * interval)
+
+
+@pytest.mark.parametrize("compared", [False, True], ids=["a limit", "a comparison"])
+@pytest.mark.parametrize("kept", [25, 1000])
+async def test_a_cache_is_asked_for_more_at_most_twice_as_often(team: Team, kept: int, compared: bool) -> None:
+    """What it kept is asked for again soon, once, to see whether it is a cache; more often would only be more load."""
+    team.kept = timedelta(seconds=kept)
+    checks = (check("10s", lag="20s") if compared else check("10s"),)
+    team.measurements.sync(checks, OLD, {"errors": START} if compared else {}, evidence_since=OLD)
+    await team.pass_(200, step=0.1)
+    pauses = [(after - before).total_seconds() for before, after in pairwise(at for at, _ in team.asked)]
+    late = pauses[8:]  # a comparison begins with quick looks
+    assert all(10 * (1 - JITTER) - 0.2 <= sum(two) <= 20 * (1 + JITTER) + 0.2 for two in pairwise(late))
+    assert min(late) < 2, "asked again soon"
+
+
+async def test_what_is_counted_is_of_when_both_were(team: Team) -> None:
+    """Of two answers the older one says it: a look at a share may not span a write that it knows nothing of."""
+    team.kept = timedelta(seconds=1000)
+    counters = replace(check(), per_backend=True)
+    team.measurements.sync((counters,), OLD, evidence_since=OLD)
+    await team.pass_(15)
+    assert [found.at for found in team.told if isinstance(found, Counts)] == [START] * len(team.told)
+    assert team.told
 
 
 async def test_looks_of_a_comparison_are_never_further_apart_than_alone(team: Team) -> None:
