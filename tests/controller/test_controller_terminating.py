@@ -61,7 +61,9 @@ async def test_rollouts_are_watched_again_when_their_definition_is_back(world: W
             await world.admin.create(CRDS, {"apiVersion": CRDS.api_version, "kind": CRDS.kind, **fresh})
             await declared(world)
             async with asyncio.timeout(60):
-                while (await world.admin.get(ROLLOUTS, "shop", world.namespace)).get("status", {}).get("phase") != "Idle":
+                while (await world.admin.get(ROLLOUTS, "shop", world.namespace)).get("status", {}).get(
+                    "phase"
+                ) != "Idle":
                     await asyncio.sleep(0.2)
             assert process.returncode is None, controllers.log(process)
         finally:
