@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import signal
 import ssl
@@ -64,9 +65,10 @@ async def serve(
     *,
     grace: float = GRACE,
     connections: int = MOST_CONNECTIONS,
+    draw: Callable[[], float] = random.random,
     on_ready: Callable[[str, str], None] = lambda _mirror, _admin: None,
 ) -> None:
-    """Run a comparer inside this event loop until `stop` is set. `on_ready` gets the two addresses as URLs.
+    """Run a comparer inside this event loop until `stop` is set. `on_ready` gets the two addresses as URLs, `draw` is as of `Mirror`.
 
     Raises:
         ConfigError: an address cannot be listened at, or the file of authorities cannot be used.
@@ -75,7 +77,7 @@ async def serve(
     trust = Rereading(settings.ca_file) if settings.ca_file else (lambda: None)
     tally = Tally(secrets.token_hex(8), datetime.now(UTC), max_paths=settings.max_paths, examples=settings.examples)
     async with AsyncExitStack() as stack:
-        mirror = await stack.enter_async_context(Mirror(settings, tally, trust=trust))
+        mirror = await stack.enter_async_context(Mirror(settings, tally, trust=trust, draw=draw))
         pages = web.AppRunner(admin(tally, mirror), access_log=None, shutdown_timeout=1.0)
         admin_url = await _listen(pages, settings.admin_listen, "--admin-listen", stack, connections)
         # A handler, and no application: any path and any method may be mirrored.
