@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from canary.comparer.guard import LEAST
 from canary.comparer.run import serve
 from canary.comparer.settings import Settings
 from canary.model.comparer_results import ComparerResults
@@ -152,7 +153,7 @@ async def comparer(
 
     It lets everything through, unless it is to spare a stable that is slow (`sparing`): on a machine with other things to do ours is.
     """
-    draw = random.random if sparing else lambda: 0.0
+    most = 1.0 if sparing else LEAST
     async with AsyncExitStack() as stack:
         backends = Backend(stable), Backend(canary)
         for backend in backends:
@@ -168,7 +169,9 @@ async def comparer(
             ready.set()
 
         task = asyncio.create_task(
-            serve(chosen, stop, grace=0.2, connections=connections, draw=draw, on_ready=on_ready)
+            serve(
+                chosen, stop, grace=0.2, connections=connections, draw=lambda: most * random.random(), on_ready=on_ready
+            )
         )
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
