@@ -77,9 +77,9 @@ def joined(scope: Scope, route: RouteView) -> frozenset[str]:
     noted = {*remembered.rules, *remembered.baseline} if remembered is not None else set()
     said = {*intent.rules, *intent.baseline} if intent is not None else set()
     wrote = {share for share in written(scope, route).values() if share}
-    known = there & (noted | said) or {rule.key for rule in route.rules if rule.weights.share in wrote}
+    ours = there & (noted | said) or {rule.key for rule in route.rules if rule.weights.share in wrote}
     more = {rule.key for rule in route.rules if rule.weights.share > scope.shares.of(rule.key)}
-    return frozenset(known | more) if known else there
+    return frozenset(ours | more) if ours else there
 
 
 def gone(scope: Scope, route: RouteView) -> Fraction | None:
