@@ -9,11 +9,13 @@ from collections.abc import Generator
 from pathlib import Path
 
 import cluster_kit
+import measuring
 import pytest
 import real_server
 import surroundings
 import upstream
 import workers
+from hypothesis import HealthCheck, settings
 
 SAY_WHEN_READY = ("controller", "deploy", "e2e", "parts")
 """Folders whose tests say when a Deployment is ready. Where a cluster does, the two contradict each other."""
@@ -34,6 +36,17 @@ ready for TLS, as every client of an API server does.
 
 surroundings.forget(os.environ)
 
+# Property tests take the same road on every machine, so that a red one is red for everybody. CANARY_HYPOTHESIS=search takes others, and more.
+settings.register_profile(
+    "steady",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.register_profile("search", parent=settings.get_profile("steady"), derandomize=False, max_examples=3000)
+settings.load_profile(os.environ.get("CANARY_HYPOTHESIS", "steady"))
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not upstream.KUBECONFIG:  # whose server may be certified by anybody
@@ -41,6 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if workers.distributes(config) and upstream.KUBECONFIG:
         raise pytest.UsageError("workers would meet on the cluster of CANARY_TEST_KUBECONFIG: use -n 0")
     workers.register(config)
+    config.pluginmanager.register(measuring)
 
 
 @pytest.hookimpl(wrapper=True)

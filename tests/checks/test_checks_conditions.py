@@ -230,6 +230,7 @@ def test_no_run_costs_more_than_was_estimated(text: str, count: int, value: floa
         pass
 
 
+@pytest.mark.cpu_time("how long a run takes")
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=conditions(depth=6), value=numbers)
 def test_no_run_takes_longer_than_its_steps_imply(text: str, value: float) -> None:
@@ -255,6 +256,7 @@ def test_no_run_takes_longer_than_its_steps_imply(text: str, value: float) -> No
     assert spent.seconds < 0.005 + CPU_PER_STEP * min(found.steps, MAX_STEPS)
 
 
+@pytest.mark.cpu_time("how long a run takes")
 @pytest.mark.parametrize("text", [nested(2), nested(9), "values.map(v, values) == values.map(v, values)"])
 def test_a_run_that_was_estimated_wrongly_ends_all_the_same(text: str) -> None:
     """The budget of a run does not rest on the estimate: every thousand steps others get a turn, and then it is over."""
@@ -266,6 +268,7 @@ def test_a_run_that_was_estimated_wrongly_ends_all_the_same(text: str) -> None:
     assert max(later - before for before, later in pairwise(pauses)) < 10 * CPU_PER_STEP * SLICE
 
 
+@pytest.mark.cpu_time("how long an answer takes")
 @settings(max_examples=400, deadline=None)
 @given(text=garbage())
 def test_any_text_is_answered_at_once(text: str) -> None:

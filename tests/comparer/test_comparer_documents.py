@@ -139,6 +139,7 @@ def test_a_bomb_is_no_trouble() -> None:
                 continue  # the caller compares digests
 
 
+@pytest.mark.cpu_time("how long a comparison takes")
 def test_a_million_members_are_compared_in_seconds_and_give_few_paths() -> None:
     """The number of paths that one comparison gives has a bound, and the last of them stands for the rest."""
 

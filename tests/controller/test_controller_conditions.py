@@ -94,6 +94,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.cpu_time("how late the event loop is")
 @pytest.mark.parametrize("condition", HOSTILE)
 async def test_a_hostile_condition_is_refused_beforehand(world: World, condition: str) -> None:
     """It makes its own Rollout Invalid, with the field and what to do; the loop turns, and others are driven."""

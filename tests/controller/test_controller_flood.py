@@ -156,6 +156,7 @@ async def runs(world: World, *rollouts: str, cut: Callable[[int, Any], str]) -> 
     return instance
 
 
+@pytest.mark.cpu_time("how long a rollback takes")
 async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> None:
     """Three hundred created at once, their route's status flapping, three hundred deleted: each time a sample of another
     team fails, and its rollback leaves as if nothing were. And a status is written when it changes, not time and again."""

@@ -341,6 +341,7 @@ SOON = 0.1
 others does not count."""
 
 
+@pytest.mark.cpu_time("how long a rollback takes")
 @pytest.mark.timeout(900)
 async def test_a_gateway_of_a_thousand_flaps_and_delays_no_rollback(
     world: World, clients: Clients, monkeypatch: pytest.MonkeyPatch

@@ -423,6 +423,7 @@ async def test_a_patch_into_a_dead_connection_is_sent_over_a_new_one(
     assert time.monotonic() - begun < 1
 
 
+@pytest.mark.alone("how long a request takes", waits=True)
 async def test_a_read_over_a_dead_connection_is_repeated(far: Kube, wire: Wire, shop: str) -> None:
     """Reads are safe to repeat, so every one of them is, by itself."""
     await far.create(SERVICES, service("a"), shop)

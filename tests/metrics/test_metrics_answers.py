@@ -95,6 +95,7 @@ def server() -> Iterator[str]:
         run.kill()
 
 
+@pytest.mark.cpu_time("how late the event loop is")
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -135,6 +136,7 @@ async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expecte
     assert max(late) < LONGEST, sorted(late)[-5:]
 
 
+@pytest.mark.cpu_time("how long parsing takes")
 @pytest.mark.parametrize("body", BODIES)
 def test_parsing_takes_no_time_worth_mentioning(body: str) -> None:
     """What is parsed is bounded by what it consists of, not only by its size."""

@@ -211,6 +211,7 @@ async def test_nothing_is_sent_but_the_question() -> None:
     assert asked[1].headers["Connection"] == "close"  # each connection is metered for one answer
 
 
+@pytest.mark.alone("how soon others are answered", waits=True)
 async def test_comparers_that_hang_delay_nobody_else() -> None:
     """However many teams have one: those whose comparer answers find a place at once."""
     async with comparers(hanging, serving(results())) as (bad, good), asking([bad]) as theirs:

@@ -89,6 +89,7 @@ async def test_several_series_are_ambiguous_unless_wanted(lesson) -> None:
     )
 
 
+@pytest.mark.alone("how long silence lasts", waits=True)
 async def test_silence_ends_at_the_timeout(lesson) -> None:
     """A provider that never answers is Unreachable(Timeout) after the query's own time-out."""
     lesson.hang("up")

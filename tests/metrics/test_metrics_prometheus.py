@@ -286,6 +286,7 @@ async def test_waiting_for_a_worker_is_not_the_time_out(prometheus) -> None:
     await provider.close()
 
 
+@pytest.mark.alone("how long it waited for its turn", waits=True)
 async def test_who_gets_no_turn_is_queued_and_the_provider_is_not_blamed(prometheus) -> None:
     """Behind queries of others, at a server that does answer: the measurement is Queued, and says how long it waited."""
     provider = PrometheusProvider(prometheus.url, max_workers=1)

@@ -126,6 +126,7 @@ def test_a_star_is_any_characters(pattern: str, text: str) -> None:
     assert fits(pattern, text) == (re.fullmatch(wanted, text, re.DOTALL) is not None)
 
 
+@pytest.mark.cpu_time("how long it takes")
 def test_a_pattern_with_many_stars_takes_no_time() -> None:
     """What a regular expression could take for ever with."""
     began = time.process_time()
