@@ -266,5 +266,5 @@ def _news(status: RolloutStatus) -> Any:
         status.phase,
         (run.number, run.outcome) if run is not None else None,
         step.index if step is not None else 0,
-        asked.id if asked is not None else None,
+        asked.which if asked is not None else None,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
 from canary.checks.judges import Judge, judge_of
 from canary.checks.judges.sliding import Sliding
 from canary.checks.judges.threshold import Bounds
@@ -15,6 +17,8 @@ from canary.checks.sources.job import Job
 from canary.checks.sources.prometheus import Prometheus
 from canary.errors import SpecError
 from canary.model.checks import (
+    CHECK_SOURCES,
+    JUDGES,
     NO_LIMIT_WORDS,
     ONE_COUNT_WORDS,
     OVERRIDES,
@@ -24,6 +28,7 @@ from canary.model.checks import (
     TemplateKind,
     TemplateRef,
 )
+from canary.model.rollout import digest
 from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
@@ -55,6 +60,8 @@ class ResolvedCheck:
     """How many of the last measurements may fail; None: `settings.failure_limit` in a row."""
     lasts: timedelta | None = None
     """How long it takes at most to measure it, where that is a Job that runs at each step; None: it is asked."""
+    definition: str = ""
+    """Digest of what it asks and judges by, and of what it makes of no answer; empty where nobody can tell."""
     lost: Lost | None = None
     """Why nobody can tell now what it asks and by what it judges: it is not measured, and what it says is Unknown."""
 
@@ -139,7 +146,25 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         per_backend=compares,
         sliding=_sliding(settings, field),
         lasts=timedelta(seconds=source.timeout) if isinstance(source, Job) else None,
+        definition=_definition(declared, args, settings),
     )
+
+
+def _definition(declared: Check | CheckTemplateSpec, args: Mapping[str, str | None], settings: Settings) -> str:
+    """What decides what one measurement says; not how often it is taken, nor how many may fail."""
+    asked = {name: getattr(declared, name, None) for name in (*CHECK_SOURCES, *JUDGES)}
+    return digest(
+        [
+            {name: _plain(one) for name, one in asked.items() if one is not None},
+            dict(args),
+            [str(settings.window), settings.on_no_data, settings.on_error],
+        ]
+    )
+
+
+def _plain(declared: object) -> object:
+    """As a JSON document, of what was declared and nothing else: what a later version knows besides is no edit."""
+    return declared.model_dump(mode="json", exclude_defaults=True) if isinstance(declared, BaseModel) else declared
 
 
 def lost(check: Check, why: Lost, known: ResolvedCheck | None = None) -> ResolvedCheck:

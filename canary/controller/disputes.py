@@ -58,7 +58,7 @@ def words_only(recorded: RolloutStatus, status: RolloutStatus) -> bool:
         return (
             (run.number, run.outcome) if run is not None else None,
             step.index if step is not None and said.active else None,
-            request.id if request is not None else None,
+            request.which if request is not None else None,
             said.active and said.phase,
         )
 

@@ -8,6 +8,7 @@ from functools import partial, reduce
 
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
+from canary.checks.resolve import ResolvedCheck
 from canary.decide import former, reasons, scaling
 from canary.decide.actions import (
     Action,
@@ -26,7 +27,7 @@ from canary.decide.ending import rolling_back, tidying_words
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
 from canary.decide.recovery import recover
-from canary.decide.requests import serve, unstamped
+from canary.decide.requests import other_verb, serve, told_again, unstamped
 from canary.decide.resting import resting
 from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Goto, Next, Place, Scope, measuring
@@ -35,7 +36,7 @@ from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
 from canary.model.check_status import CheckStatus
-from canary.model.evolution import given_traffic, lost, taken_away, unreadable
+from canary.model.evolution import edited, given_traffic, lost, taken_away, unreadable
 from canary.model.rollout import Promotion, RolloutSpec
 from canary.model.run_status import Outcome
 from canary.model.status import Phase, RolloutStatus
@@ -165,12 +166,13 @@ def _measure(scope: Scope) -> Scope:
     live = measuring(scope.spec, scope.status)
     states: list[CheckStatus] = []
     told: list[EmitEvent] = []
-    for check, before in scope.checks:
-        state = before
+    for check, said in scope.checks:
+        state = before = _as_declared(check, said)
         if live and check.lost is not None and applicable(scope, check):
             state = lost(before, *check.lost, scope.now)
         elif live:
-            found = [measurement for name, measurement in scope.facts.measurements if name == check.name]
+            # What comes in with the news of an edit was asked for before it.
+            found = [one for name, one in scope.facts.measurements if name == check.name and before is said]
             match check.judge:
                 case Against():
                     state, more = compare(scope, check, check.judge, before, found)
@@ -189,6 +191,13 @@ def _measure(scope: Scope) -> Scope:
     return counted(scope.with_(*told, checks=tuple(states)))
 
 
+def _as_declared(check: ResolvedCheck, said: CheckStatus) -> CheckStatus:
+    """What a check said, as far as it was by what is declared now. A record of an earlier version does not say by what it was."""
+    if not check.definition or said.definition in {"", check.definition}:
+        return said
+    return edited(said, check.definition)
+
+
 def _requests(scope: Scope) -> Next:
     request, last = scope.facts.request, scope.status.last_request
     if request is None and last is not None and not last.removed:
@@ -199,10 +208,16 @@ def _requests(scope: Scope) -> Next:
         return unstamped(scope.with_(StampRequest(request.raw)), request)
     if last is None or last.id != request.id:
         return serve(scope, request)
-    on_record = scope.facts.recorded.request == request.id
-    if last.removed and not (scope.active and last.at >= scope.run.started_at):
+    on_record = (scope.facts.recorded.request, scope.facts.recorded.verb) == (request.id, request.verb)
+    of_this_run = scope.active and last.at >= scope.run.started_at
+    if request.verb != last.verb and (of_this_run or not last.removed):
+        return other_verb(scope, request, last)
+    if last.removed and not of_this_run:
         # Who asks by the same id each time asks anew in a later run; an old look at the Rollout does not. Its record tells the two apart.
-        return serve(scope, request) if on_record and scope.facts.recorded.removed else scope.goto()
+        known = scope.facts.recorded.request == request.id and scope.facts.recorded.removed
+        return serve(scope, request) if known else scope.goto()
+    if last.removed:
+        scope = scope.with_(told_again(request, last))
     done = on_record and (
         last.removed or not scope.facts.recorded.removed
     )  # else it is the answer of before that is on record

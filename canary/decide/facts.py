@@ -265,6 +265,8 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    verb: str = ""
+    """What that request asked for."""
     removed: bool = False
     """Whether the annotation of that request was gone since."""
     copying: bool = False
@@ -283,6 +285,7 @@ class Recorded:
             run=status.run.number if status.run and status.active else 0,
             outcome=status.run.outcome if status.run else None,
             request=status.last_request.id if status.last_request else "",
+            verb=status.last_request.verb if status.last_request else "",
             copying=status.active and status.run is not None and status.run.copied is not None,
             removed=status.last_request.removed if status.last_request else False,
             step=status.step.index if status.step and status.active else 0,

@@ -87,4 +87,5 @@ SUCCEEDED = "Succeeded"
 # Requests and deletion
 REQUEST_DONE = "RequestDone"
 REQUEST_REFUSED = "RequestRefused"
+REQUEST_ANSWERED = "RequestAnswered"
 DELETING = "Deleting"

@@ -79,7 +79,7 @@ def _stopped(ours: RolloutStatus, recorded: RolloutStatus) -> bool:
     if (ours.phase, recorded.phase) != (Phase.PROGRESSING, Phase.PAUSED):
         return False
     answer, known = ours.last_request, recorded.last_request
-    return answer is None or (known is not None and (known.id == answer.id or known.at > answer.at))
+    return answer is None or (known is not None and (known.which == answer.which or known.at > answer.at))
 
 
 def still_counted(ours: RolloutStatus, taken: RolloutStatus) -> RolloutStatus:
@@ -96,7 +96,7 @@ def still_counted(ours: RolloutStatus, taken: RolloutStatus) -> RolloutStatus:
 def _counted_in(status: RolloutStatus) -> object:
     """What rises are counted in that were taken back: a run that is under way, from one answer to a person to the next."""
     run, request = status.run, status.last_request
-    return (status.active and run is not None and run.number, request.id if request is not None else "")
+    return (status.active and run is not None and run.number, request.which if request is not None else None)
 
 
 def recover(scope: Scope) -> Scope:

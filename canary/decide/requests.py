@@ -60,6 +60,25 @@ def unstamped(scope: Scope, request: Request) -> Next:
     return scope.goto()
 
 
+def other_verb(scope: Scope, request: Request, last: RequestStatus) -> Next:
+    """What comes of a verb under an id by which something else was asked for in this run.
+
+    Whoever has one id for all that they ask for takes weight away, and is heard. For anything else it may as well be an old one that
+    somebody applies once more: then it says so.
+    """
+    if request.known in {Verb.ABORT, Verb.PAUSE}:
+        return serve(scope, request)
+    words = f"its id {request.id} is that of a {last.verb} before; ask by another id, or with `canary {request.verb}`"
+    record = answered(request, scope.now, RequestOutcome.REFUSED, words)
+    return scope.with_(told_refused(request, record), last_request=record).goto()
+
+
+def told_again(request: Request, last: RequestStatus) -> EmitEvent:
+    """What people are told of a request that comes once more in the same run, since it may be meant as another one."""
+    words = f"{request.verb} with id {request.id} was answered before ({last.words}); one that is to be done again needs another id"
+    return EmitEvent("Normal", reasons.REQUEST_ANSWERED, words, once=True)
+
+
 def told_refused(request: Request, record: RequestStatus) -> EmitEvent:
     """What people are told of a request that was refused."""
     who = request.by or "somebody"

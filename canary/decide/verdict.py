@@ -182,5 +182,6 @@ def _status(
         job_seconds=check.lasts.total_seconds() if check.lasts is not None else None,
         dry_run=check.settings.dry_run,
         query=query,
+        definition=check.definition,
         evidence=evidence,
     )

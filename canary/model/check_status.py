@@ -67,6 +67,10 @@ class CheckStatus(ApiModel):
     dry_run: Annotated[bool, Field(description="Shown only; neither holds nor fails the run.")] = False
     query: Annotated[str, Field(max_length=8192, description="The query as rendered.")] = ""
     message: Annotated[Text, Field(description="Why, in words.")] = ""
+    definition: Annotated[
+        str,
+        Field(max_length=16, description="Digest of what it asks and judges by: a pass of something else is none."),
+    ] = ""
     evidence: Annotated[
         EvidenceStatus | None,
         Field(description="Of a check with `compare` or `mirrored`: what it rests on, look after look."),

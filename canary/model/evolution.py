@@ -274,6 +274,22 @@ def forgiven(check: CheckStatus) -> CheckStatus:
     return _evolved(check, failures=0, recent="", unknown_since=None)
 
 
+def edited(check: CheckStatus, definition: str) -> CheckStatus:
+    """It asks, or judges by, something else now: what passed before has not passed. What was counted against the canary stays."""
+    if check.verdict is not VerdictKind.PASS or not check.applicable:
+        return _evolved(check, definition=definition)
+    return _evolved(
+        check,
+        definition=definition,
+        verdict=VerdictKind.UNKNOWN,
+        reason="NotMeasured",
+        message="edited, and not measured since",
+        value=None,
+        measured_at=None,
+        unknown_since=None,
+    )
+
+
 def lost(check: CheckStatus, reason: str, message: str, at: datetime) -> CheckStatus:
     """Nobody can tell what it asks any more: it is Unknown. What was counted stays, for when somebody can."""
     return _evolved(

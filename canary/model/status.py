@@ -70,6 +70,11 @@ class RequestStatus(ApiModel):
         return {**document, "outcome": outcome.capitalize(), **({"message": message} if colon else {})}
 
     @property
+    def which(self) -> tuple[str, str]:
+        """What tells it from others: somebody may have one id for all that they ask for."""
+        return self.id, self.verb
+
+    @property
     def refused(self) -> bool:
         return self.outcome is RequestOutcome.REFUSED
 

@@ -147,7 +147,7 @@ def _loud(status: RolloutStatus) -> Any:
         ),
         status.step.approved if status.step else None,
         status.paused.reason if status.paused else None,
-        (status.last_request.id, _kept(status.last_request.at)) if status.last_request else None,
+        (status.last_request.which, _kept(status.last_request.at)) if status.last_request else None,
         len(status.overrides),
         None if status.active else _kept(max(status.overrides, default=None)),
         (status.swapped, status.roles_known),

@@ -126,7 +126,7 @@ def _behind(rollout: RolloutView) -> str:
     if not rollout.current:
         return f"the status is about generation {status.observed_generation}, and the spec is at {rollout.generation}"
     pending = rollout.pending
-    if pending is not None and (status.last_request is None or pending.id != status.last_request.id):
+    if pending is not None and (status.last_request is None or (pending.id, pending.verb) != status.last_request.which):
         return f"the request {clean(pending.verb)!r} waits for the controller's answer"
     return ""
 

@@ -310,6 +310,85 @@ def test_a_dry_run_whose_template_is_gone_is_one_still(remembers: bool) -> None:
     assert world.share() > 0
 
 
+EDITS: dict[str, dict[str, Any]] = {
+    "the limit": {"threshold": {"max": "2%"}},
+    "the query": {"prometheus": {"query": "q2"}},
+    "the window": {"window": "5m"},
+    "another limit besides": {"threshold": {"min": "0", "max": "1%"}},
+    "what no data means": {"onNoData": "Pass"},
+}
+
+
+def edited(world: World, *checks: dict[str, Any]) -> None:
+    document = world.spec.model_dump(by_alias=True, exclude_unset=True)
+    document["checks"] = [*checks]
+    world.spec = type(world.spec).model_validate(document)
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["the same controller", "another controller"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_passed_before_it_was_edited_lets_nothing_rise(edit: str, crash: bool) -> None:
+    """A pass is of what was asked, and of what it was held against: a step is left by what is declared now."""
+    world = world_with(check(), steps=SHORT)
+    world.measure(0.0)
+    world.run()
+    assert verdict(world) == (VerdictKind.PASS, "WithinThreshold")
+    edited(world, check() | EDITS[edit])
+    world.measure(0.0)  # asked for before the edit was seen
+    world.run()
+    if crash:
+        world.crash()
+    world.wait(30)
+    assert world.share() == 10
+    assert verdict(world) == (VerdictKind.UNKNOWN, "NotMeasured")
+    assert reason(world) == reasons.AWAITING_VERDICTS
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 50
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"interval": "20s"}, {"initialDelay": "1s"}, {"holdLimit": "9m"}, {"failureLimit": 3}, {"failures": "2 of 4"}],
+)
+def test_how_often_it_is_measured_is_no_matter_of_what_it_said(more: dict[str, Any]) -> None:
+    """Nor is how many may fail: what passed has passed."""
+    world = world_with(check(), steps=SHORT)
+    world.measure(0.0)
+    world.run()
+    edited(world, check(**more))
+    world.wait(10)
+    assert world.share() == 50
+
+
+@pytest.mark.parametrize("failures", [{"failureLimit": 2}, {"failures": "3 of 5"}])
+def test_what_failed_before_it_was_edited_counts_on(failures: dict[str, Any]) -> None:
+    """To write its query anew makes nothing good."""
+    world = world_with(check(**failures))
+    for number in (1, 2):
+        world.measure(1.0)
+        world.run()
+        edited(world, check(prometheus={"query": f"q{number}"}, **failures))
+        world.wait(5)
+        assert world.memory is not None
+        assert [(one.verdict, one.failures) for one in world.memory.checks] == [(VerdictKind.FAIL, number)]
+    world.measure(1.0)
+    world.run()
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+def test_a_record_without_a_definition_is_believed() -> None:
+    """An earlier version did not say what its verdicts were of."""
+    world = world_with(check(), steps=SHORT)
+    world.measure(0.0)
+    world.run()
+    assert world.memory is not None
+    old = tuple(one.model_copy(update={"definition": ""}) for one in world.memory.checks)
+    world.memory = world.memory.model_copy(update={"checks": old})
+    world.wait(10)
+    assert world.share() == 50
+
+
 def test_checks_have_nothing_to_say_before_there_is_traffic() -> None:
     """An approval at 0 %: no measurement is waited for, and a stray one does no harm."""
     world = begun(spec=spec_of(checks=[check()], steps=[{"approval": {}}, {"weight": 10}]))

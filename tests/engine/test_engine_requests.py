@@ -566,6 +566,88 @@ def test_an_approval_approves_one_step_of_a_run() -> None:
         world.wait(1)
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["in its place", "once it is gone"])
+@pytest.mark.parametrize(
+    ("before", "verb", "words", "share"),
+    [
+        ("pause", "abort", "done: rolling back", 0),
+        ("resume", "abort", "done: rolling back", 0),
+        ("promote", "abort", "done: rolling back", 0),
+        ("resume", "pause", "done: paused at step 1/3", 10),
+        (
+            "pause",
+            "resume",
+            "refused: its id 7 is that of a pause before; ask by another id, or with `canary resume`",
+            10,
+        ),
+        ("pause", "promote-full", "refused: its id 7 is that of a pause before; ask by another id", 10),
+    ],
+)
+def test_who_has_one_id_for_all_is_heard_where_less_is_asked_for(
+    before: str, verb: str, words: str, share: int, at_once: bool
+) -> None:
+    """An id is of a request, and an abort is none that was done before; what gives more may be an old one, and says so."""
+    world = progressing()
+    world.ask(before, id_="7")
+    if at_once:
+        world.tick()
+    else:
+        world.run()
+    world.ask(verb, id_="7")
+    world.run()
+    world.wait(5)
+    assert world.status.last_request is not None
+    assert world.status.last_request.verb == verb
+    assert world.status.last_request.words.startswith(words)
+    assert (world.share(), world.request) == (share, None)
+    refused = words.startswith("refused")
+    assert (reasons.REQUEST_REFUSED in world.reasons) == (refused or before in {"resume", "promote"})
+
+
+def test_an_abort_by_the_id_of_the_start_ends_the_run() -> None:
+    """As of a pipeline that has one id for each release."""
+    world = begun()
+    world.ask("abort")
+    world.run()
+    world.wait(70)
+    world.ask("retry", id_="release-7")
+    world.run()
+    world.wait(1)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+    world.ask("abort", id_="release-7")
+    world.run()
+    assert (world.share(), world.request) == (0, None)
+
+
+def test_an_answer_is_on_record_before_the_request_is_taken_away() -> None:
+    """Also of one whose id is on record already, with another verb."""
+    world = progressing()
+    world.ask("pause", id_="7")
+    world.run()
+    world.script = lambda _, target: Fault.REFUSED if target == "status" else None
+    world.ask("abort", id_="7")
+    for _ in range(6):
+        world.tick()
+        world.now += timedelta(seconds=1)
+    assert world.request is not None
+    world.script = None
+    world.run()
+    world.wait(5)
+    assert world.request is None
+    assert world.recorded["lastRequest"]["verb"] == "abort"
+
+
+def test_an_approval_that_comes_once_more_says_that_it_was_given() -> None:
+    """It is not done again, which whoever asks has to learn."""
+    world = begun(spec=spec_of(steps=[{"approval": {}}, {"weight": 10}, {"approval": {}}, {"weight": 100}]))
+    world.ask("promote", id_="yes")
+    world.run()
+    assert reasons.REQUEST_ANSWERED not in world.reasons
+    world.ask("promote", id_="yes")
+    world.run()
+    assert world.reasons.count(reasons.REQUEST_ANSWERED) == 1
+
+
 @pytest.mark.parametrize("stays", [True, False], ids=["never taken away", "an old look"])
 def test_the_same_request_is_not_done_again(stays: bool) -> None:
     """It stands there because it cannot be taken away, or is seen once more by an old look at the Rollout: neither asks anew."""
