@@ -115,6 +115,9 @@ def restart(scope: Scope) -> Next | None:
     if reason == reasons.PLAN_CHANGED and book is not None:
         # What stable ran before would be on nobody's record. Nor is the run finished by a spec that it was not planned by.
         return fail(scope, Stop(reason, f"{why} while {book.workload} was copied to; a run begins by them afterwards"))
+    rival = next((one for one in scope.facts.problems if one.reason == reasons.CONFLICTING_ROLLOUT), None)
+    if rival is not None:
+        return fail(scope, Stop(reason, f"{why}, and no run begins of that yet: {rival.message}"))
     taken = next(canary_taken(scope.facts, {route.key for route in scope.facts.routes if scope.owned(route)}), None)
     if taken is not None:
         return fail(scope, Stop(reasons.SUPERSEDED, f"{why}, and no run begins of that: {taken.message}"))

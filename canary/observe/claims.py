@@ -6,28 +6,36 @@ A rule has one Rollout: the first in its line. All others wait, and have to hear
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 from canary.routes.key import RouteKey
 
 
+class Standing(IntEnum):
+    """What a Rollout has to do with a rule that it would drive."""
+
+    ON_RECORD = 0
+    """A run of it has it in hand, by what is on record."""
+    DECLARED = 1
+    """A run of it is under way, and its spec names the rule since, or a rule came that is like the others."""
+    AT_REST = 2
+
+
 class Claimant(NamedTuple):
-    """A Rollout as it stands in line. The smaller one comes first: who runs, then who was there first.
+    """A Rollout as it stands in the line of a rule. The smaller one comes first: whose run has it, who runs, then who was there first.
 
     Times of creation are whole seconds; between two of one second the name decides, so that all see it alike.
     """
 
-    resting: bool
+    standing: Standing
     created: str
     name: str
 
 
-class Claim(NamedTuple):
-    """What a Rollout would drive of one route: rules by key."""
-
-    claimant: Claimant
-    rules: frozenset[str]
+Claim = Mapping[str, Claimant]
+"""What a Rollout would drive of one route: rules by key, and how it stands in line for each."""
 
 
 class Claims:
@@ -49,14 +57,14 @@ class Claims:
         """Who would drive a rule, by name, the owner first."""
         return [claimant.name for claimant in self._lines.get(place, {}).get(rule, ())]
 
-    def put(self, place: RouteKey, claimant: Claimant, rules: AbstractSet[str]) -> set[str]:
+    def put(self, place: RouteKey, name: str, claim: Claim) -> set[str]:
         """What this Rollout would drive there from now on, instead of whatever it was."""
         claims = self._claims.setdefault(place, {})
-        before, after = claims.get(claimant.name), Claim(claimant, frozenset(rules))
-        if before == after:
+        before = claims.get(name)
+        if before == claim:
             return set()
-        claims[claimant.name] = after
-        return self._move(place, before, after)
+        claims[name] = claim
+        return self._move(place, before or {}, claim)
 
     def drop(self, place: RouteKey, name: str) -> set[str]:
         """A Rollout drives nothing there any more."""
@@ -66,25 +74,23 @@ class Claims:
             return set()
         if not claims:
             del self._claims[place]
-        return self._move(place, before, None)
+        return self._move(place, before, {})
 
     def forget(self, place: RouteKey) -> None:
         """Nobody asks about this route any more."""
         self._claims.pop(place, None)
         self._lines.pop(place, None)
 
-    def _move(self, place: RouteKey, before: Claim | None, after: Claim | None) -> set[str]:
+    def _move(self, place: RouteKey, left: Claim, entered: Claim) -> set[str]:
         lines = self._lines.setdefault(place, {})
-        left = before.rules if before is not None else frozenset()
-        entered = after.rules if after is not None else frozenset()
         moved: set[str] = set()
-        for rule in left | entered:
+        for rule in left.keys() | entered.keys():
             line = lines.setdefault(rule, [])
             first = line[0].name if line else None
-            if before is not None and rule in left:
-                del line[bisect_left(line, before.claimant)]
-            if after is not None and rule in entered:
-                insort(line, after.claimant)
+            if rule in left:
+                del line[bisect_left(line, left[rule])]
+            if rule in entered:
+                insort(line, entered[rule])
             if not line:
                 del lines[rule]
             elif line[0].name != first:

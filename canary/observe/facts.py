@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from canary.decide import matching, mirroring
@@ -14,6 +14,7 @@ from canary.decide.facts import (
     Problem,
     Recorded,
     RouteView,
+    RuleView,
     ScalingView,
     Unseen,
     Untidied,
@@ -27,7 +28,7 @@ from canary.model.status import RolloutStatus
 from canary.model.workloads import DEPLOYMENT, foreign, traits
 from canary.observe.checks import Checks
 from canary.observe.kinds import plain
-from canary.observe.rivals import claimant
+from canary.observe.rivals import claimant, on_record
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, Views, permitted, placed, routes_of, vouched_for
 from canary.observe.store import Store
@@ -122,6 +123,7 @@ def gather(
             problems += _scale_problems(store, rollout, spec)
         problems += mirroring.problems(spec, routes, active=status.active)
         problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
+    routes = tuple(_unrivalled(store, rollout, status, route) for route in routes)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     if undecided:
         routes = tuple(permitted(route, store.around) for route in routes)
@@ -315,7 +317,7 @@ def _route_problems(
             continue
         if not status.active:
             yield from _unwritable(spec, route, field_)
-        rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
+        rival = next(filter(None, (_rival(store, rollout, route, rule.key) for rule in _in_order(route))), "")
         if rival:
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
     if spec.named_rules and all(route.exists and not route.problem for route in routes):
@@ -375,21 +377,43 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
                 return
 
 
-def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> str:
-    """Another Rollout that drives one of these rules and comes before us: it runs, by its status or by the route, or it was there first."""
-    mine = claimant(rollout)
-    running = store.routes[route].reading.runs(besides=rollout.name)
-    for rule in sorted(keys):
-        owner = store.rivals.owner(route, rule)
-        if owner is not None and owner.name != mine.name and owner < mine:
+def _in_order(route: RouteView) -> list[RuleView]:
+    return sorted(route.rules, key=lambda rule: rule.key)
+
+
+def _rival(store: Store, rollout: Rollout, route: RouteView, rule: str) -> str:
+    """Another Rollout that drives a rule and comes before us: it runs, by its status or by the route, or it was there first."""
+    key = route.key
+    owner = store.rivals.owner(key, rule)
+    if owner is not None and owner.name != rollout.name:
+        mine = claimant(rollout, recorded=rule in on_record(rollout.status, route))
+        if owner < mine:
             return (
-                f"Rollout {owner.name} drives rule {rule} of {route.label} already; a rule has one Rollout: "
+                f"Rollout {owner.name} drives rule {rule} of {key.label} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
-        for name in sorted(running.get(rule, ())):
-            if store.may_run(route, name):
-                return (
-                    f"a run of Rollout {name} is on rule {rule} of {route.label}, by the annotation {run_annotation(name)}; "
-                    "a rule has one Rollout: wait for the end of that run"
-                )
+    for name in sorted(store.routes[key].reading.runs(besides=rollout.name).get(rule, ())):
+        if store.may_run(key, name):
+            return (
+                f"a run of Rollout {name} is on rule {rule} of {key.label}, by the annotation {run_annotation(name)}; "
+                "a rule has one Rollout: wait for the end of that run"
+            )
     return ""
+
+
+def _unrivalled(store: Store, rollout: Rollout, status: RolloutStatus, route: RouteView) -> RouteView:
+    """The same without the rules that another Rollout drives, as long as a run of ours has never had them in hand.
+
+    An edit of the spec may name them in the middle of our run, and theirs: then they are nothing to put on stable.
+    """
+    if not (status.active and route.exists and route.declared):
+        return route
+    ours = on_record(status, route)
+    taken = {rule.key for rule in route.rules if rule.key not in ours and _rival(store, rollout, route, rule.key)}
+    if not taken:
+        return route
+    return replace(
+        route,
+        rules=tuple(rule for rule in route.rules if rule.key not in taken),
+        copied={key: copies for key, copies in route.copied.items() if key not in taken},
+    )

@@ -13,11 +13,12 @@ from typing import Any
 
 from canary.decide.facts import RouteView
 from canary.model.rollout import RolloutSpec
-from canary.observe.claims import Claimant, Claims
+from canary.model.status import RolloutStatus
+from canary.observe.claims import Claim, Claimant, Claims, Standing
 from canary.observe.objects import Key, Route
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, routes_of, view
-from canary.routes.intent import parse_intent, run_annotation
+from canary.routes.intent import names_run, parse_intent, run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.reading import RouteReading
 
@@ -98,6 +99,8 @@ class Rivals:
         for name in _rerecorded(before, after):
             if (place.namespace, name) in self._sharing(place):
                 self._mark(place, (place.namespace, name))
+        if _runs(before) - _runs(after):
+            self.on_moved(set(), set(self._sharing(place)))  # a run that has let go of the route bars nobody any more
 
     # -- what follows
 
@@ -148,7 +151,7 @@ class Rivals:
         if rollout is None or spec is None:
             self._note(place, self._claims.drop(place, key[1]))
         else:
-            self._note(place, self._claims.put(place, claimant(rollout), self._driven(place, rollout, spec)))
+            self._note(place, self._claims.put(place, key[1], self._driven(place, rollout, spec)))
 
     def _note(self, place: RouteKey, rules: set[str]) -> None:
         """Rules have another owner. Those who wait for them are told later: once, however many go one after the other."""
@@ -173,38 +176,40 @@ class Rivals:
             return False
         return run_annotation(name) in (found.document.get("metadata", {}).get("annotations") or {})
 
-    def _driven(self, place: RouteKey, rollout: Rollout, spec: RolloutSpec) -> frozenset[str]:
+    def _driven(self, place: RouteKey, rollout: Rollout, spec: RolloutSpec) -> Claim:
         found = self._routes.get(place)
-        return driven(rollout, spec, place, found.reading, self._routes) if found is not None else frozenset()
+        return driven(rollout, spec, place, found.reading, self._routes) if found is not None else {}
 
 
 def driven(
     rollout: Rollout, spec: RolloutSpec, place: RouteKey, reading: RouteReading, routes: Mapping[RouteKey, Route]
-) -> frozenset[str]:
+) -> Claim:
     """The rules of a route that a Rollout drives, or has written in a run: by its spec, and by what is on record of the run.
 
     The record counts where the spec names something else meanwhile, or cannot be read: the run is on that route all the same.
     """
     viewer = Viewer(rollout.name, rollout.namespace, spec, rollout.status)
-    rules: set[str] = set()
+    claim: dict[str, Claimant] = {}
     for ref, declared in routes_of(viewer, routes):
         if RouteKey.of(ref, rollout.namespace) == place:
             seen = view(viewer, ref, reading, declared=declared)
-            keys = {rule.key for rule in seen.rules}
-            rules |= keys if declared else keys & _on_record(rollout, seen)
-    return frozenset(rules)
+            recorded = on_record(rollout.status, seen)
+            keys = (rule.key for rule in seen.rules if declared or rule.key in recorded)
+            claim |= {key: claimant(rollout, recorded=key in recorded) for key in keys}
+    return claim
 
 
-def _on_record(rollout: Rollout, seen: RouteView) -> set[str]:
-    """The rules of a route that a run has written, by the keys that they have now."""
-    remembered = rollout.status.route(seen.kind, seen.name)
+def on_record(status: RolloutStatus, seen: RouteView) -> set[str]:
+    """The rules of a route that a run has in hand, by the keys that they have now."""
+    remembered = status.route(seen.kind, seen.name)
     keys = {seen.moved.get(key, key) for key in remembered.baseline} if remembered is not None else set()
     return keys | set(seen.intent.baseline) if seen.intent is not None else keys
 
 
-def claimant(rollout: Rollout) -> Claimant:
-    """How a Rollout stands in line for a rule: one with a run under way, by what is on record, comes first."""
-    return Claimant(not rollout.status.active, rollout.created, rollout.name)
+def claimant(rollout: Rollout, *, recorded: bool) -> Claimant:
+    """How a Rollout stands in line for a rule; `recorded`: it is one that its run has in hand, if there is one."""
+    running = Standing.ON_RECORD if recorded else Standing.DECLARED
+    return Claimant(running if rollout.status.active else Standing.AT_REST, rollout.created, rollout.name)
 
 
 def _shape(document: Json) -> list[Any]:
@@ -223,6 +228,11 @@ def _rerecorded(before: Json, after: Json) -> set[str]:
     """The Rollouts of whose runs a route says something else than before."""
     changed = _annotations(before) ^ _annotations(after)
     return {intent.rollout for _, value in changed if (intent := parse_intent(value)) is not None}
+
+
+def _runs(document: Json) -> set[str]:
+    """The annotations of runs, by name."""
+    return {name for name in document.get("metadata", {}).get("annotations") or {} if names_run(name)}
 
 
 def _annotations(document: Json) -> set[tuple[str, str]]:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
 
+from canary.decide.facts import RouteView
 from canary.model.rollout import RouteKind, RouteRef
 from canary.observe import rivals
-from canary.observe.claims import Claimant, Claims
+from canary.observe.claims import Claimant, Claims, Standing
 from canary.observe.objects import Key
-from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
@@ -165,6 +165,7 @@ class Scenario:
             line: dict[str, list[Claimant]] = {}
             for found in map(Rollout.of, self.rollouts.values()):
                 driven: set[str] = set()
+                recorded: set[str] = set()
                 if found.readable is not None:
                     viewer = Viewer(found.name, TEAM, found.readable, found.status)
                     record = next(
@@ -172,16 +173,20 @@ class Scenario:
                     )
                     reading = RouteReading(document)
                     declared = [one for one in found.readable.routes if one.name == name]
-                    driven |= {rule.key for one in declared for rule in view(viewer, one, reading).rules}
+                    for one in declared:
+                        seen = view(viewer, one, reading)
+                        driven |= {rule.key for rule in seen.rules}
+                        recorded |= in_hand(found, name, seen)
                     intent = reading.intent(found.name)[0]
                     if not declared and record is not None and (record.owned or intent is not None):
                         # What a run has written counts where the spec does not name it, but nothing else of that route.
                         seen = view(viewer, RouteRef(kind=record.kind, name=name), reading, declared=False)
-                        wrote = {seen.moved.get(key, key) for key in record.baseline}
-                        wrote |= {*seen.intent.baseline} if seen.intent is not None else set()
-                        driven |= {rule.key for rule in seen.rules} & wrote
+                        recorded |= in_hand(found, name, seen)
+                        driven |= {rule.key for rule in seen.rules} & recorded
                 for rule in driven:
-                    line.setdefault(rule, []).append(claimant(found))
+                    at_it = Standing.ON_RECORD if rule in recorded else Standing.DECLARED
+                    standing = at_it if found.status.active else Standing.AT_REST
+                    line.setdefault(rule, []).append(Claimant(standing, found.created, found.name))
             yield from ((name, rule, sorted(those)) for rule, those in line.items())
 
     def answers(self) -> Answers:
@@ -200,6 +205,13 @@ class Scenario:
                 those = lines.get((name, rule), [])
                 owner = self.store.rivals.owner(RouteKey(RouteKind.HTTP, TEAM, name), rule)
                 assert owner == (those[0] if those and shared else None), (name, rule)
+
+
+def in_hand(found: Rollout, name: str, seen: RouteView) -> set[str]:
+    """The rules of a route that a run has in hand: by the status, and by the annotation."""
+    records = [one for one in found.status.routes if one.name == name]
+    keys = {seen.moved.get(key, key) for one in records for key in one.baseline}
+    return keys | ({*seen.intent.baseline} if seen.intent is not None else set())
 
 
 created = st.sampled_from(["2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"])
@@ -240,27 +252,28 @@ def test_the_index_says_what_a_search_says_and_wakes_whom_it_concerns(played: li
 claims_changes = st.lists(
     st.tuples(
         st.sampled_from(NAMES),
-        st.none() | st.tuples(st.booleans(), st.sampled_from("12"), st.frozensets(st.sampled_from("abc"))),
+        st.sampled_from("12"),
+        st.none() | st.dictionaries(st.sampled_from("abc"), st.sampled_from(Standing)),
     ),
     max_size=30,
 )
 
 
 @given(claims_changes)
-def test_lines_are_in_order(played: list[tuple[str, tuple[bool, str, frozenset[str]] | None]]) -> None:
+def test_lines_are_in_order(played: list[tuple[str, str, dict[str, Standing] | None]]) -> None:
     """The first in line owns a rule; a change names exactly the rules whose owner is another one."""
     claims, place = Claims(), RouteKey(RouteKind.HTTP, TEAM, "shop")
-    kept: dict[str, tuple[Claimant, frozenset[str]]] = {}
-    for name, claim in played:
+    kept: dict[str, dict[str, Claimant]] = {}
+    for name, created_at, claim in played:
         owners = {rule: claims.owner(place, rule) for rule in "abc"}
         if claim is None:
             kept.pop(name, None)
             moved = claims.drop(place, name)
         else:
-            kept[name] = Claimant(claim[0], claim[1], name), claim[2]
-            moved = claims.put(place, *kept[name])
+            kept[name] = {rule: Claimant(standing, created_at, name) for rule, standing in claim.items()}
+            moved = claims.put(place, name, kept[name])
         for rule in "abc":
-            line = sorted(one for one, rules in kept.values() if rule in rules)
+            line = sorted(one[rule] for one in kept.values() if rule in one)
             assert claims.line(place, rule) == [one.name for one in line]
             owner = claims.owner(place, rule)
             assert owner == (line[0] if line else None)
