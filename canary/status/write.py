@@ -91,7 +91,15 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
         return Urgency.NOW
     if _asks(after) == reasons.REVISION_UNKNOWN and before.message != after.message:
         return Urgency.SETTLING  # that it is being read, or what of it cannot be
+    if after.active and _waits_in_vain(before, after):
+        return Urgency.SETTLING
     return Urgency.NONE
+
+
+def _waits_in_vain(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """Whether it is on record that a gateway is waited for which has accepted the route by now, and nothing else may come for long."""
+    accepted = {(route.kind, route.name) for route in after.routes if route.accepted}
+    return any((route.kind, route.name) in accepted and not route.accepted for route in before.routes)
 
 
 def _told(before: RolloutStatus, after: RolloutStatus) -> bool:

@@ -181,3 +181,24 @@ async def test_a_rule_that_goes_by_another_name_is_put_back_all_the_same(world: 
         await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=5)
     weights = [[ref.get("weight") for ref in each["backendRefs"]] for each in world.route()["spec"]["rules"]]
     assert weights == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("paused", [True, False], ids=["paused", "holding"])
+async def test_what_was_put_back_and_accepted_is_not_waited_for(world: World, paused: bool) -> None:
+    """The record of a rise that was put back is of before the gateway had answered; nothing else may follow it for hours."""
+    await world.begin(steps=[{"weight": 10, "hold": "1h"}, {"weight": 50}])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["routes"][0].get("accepted")))
+    if paused:
+        await world.set_weights(world.alice, 100, 0)
+        await world.until(lambda: world.phase() == "Paused")
+    await world.pass_(3)
+    await world.set_weights(world.alice, 50, 50)
+    await world.until(lambda: world.weights()[1] == (0 if paused else 10))
+    await world.pass_(10)
+    found = world.status()["routes"][0]
+    assert (found.get("accepted"), found.get("message", "")) == (True, "")
+    assert world.condition("RoutesAccepted")["status"] == "True"
+    before = len(world.writes())
+    await world.pass_(60)
+    assert not [entry for entry in world.writes()[before:] if entry.resource != "leases"]
