@@ -939,11 +939,13 @@ class World:
         )
 
 
-async def really(condition: Callable[[], bool], within: float = REAL_SECONDS) -> None:
-    """Wait on the wall clock; the world's clock stands still."""
+async def really(
+    condition: Callable[[], bool], within: float = REAL_SECONDS, *, says: Callable[[], object] | None = None
+) -> None:
+    """Wait on the wall clock; the world's clock stands still. `says`: what there is instead, for who has waited in vain."""
     deadline = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < deadline, "in vain"
+        assert time.monotonic() < deadline, f"in vain: {says() if says is not None else ''}"
         await asyncio.sleep(0.005)
 
 
