@@ -12,6 +12,7 @@ from rehearse_kit import COMPARE, LATENCY, LIMIT, document, prometheus_of, steps
 
 from canary.kube import CHECKTEMPLATES, NAMESPACES, ROLLOUTS, KubeClient
 
+ROOT = Path(__file__).parents[2]
 SAID = ("--requests-per-second", "60", "--error-rate", "1%", "--times", "10")
 TEMPLATE = {
     "apiVersion": "canary.dev/v1alpha1",
@@ -187,3 +188,12 @@ async def test_a_rollout_of_the_cluster_with_its_template(tmp_path: Path) -> Non
     assert "! check errors: CheckTemplate errors cannot be read" in without.out
     assert (ran.code, none.code) == (0, 5)
     assert "Check errors: compares" in ran.out
+
+
+async def test_the_page_shows_what_it_prints() -> None:
+    """The plan of docs/trust.md, word for word: the seeds are fixed."""
+    page = (ROOT / "docs" / "trust.md").read_text()
+    command, _, printed = page.partition("$ canary ")[2].partition("```")[0].partition("\n")
+    verb, file, *options = command.split()
+    ran = await canary(verb, str(ROOT / file), *options, COLUMNS="124")
+    assert ran.out == printed
