@@ -25,7 +25,12 @@ HELP = o.guide(
 def backtest(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="The Rollout and its templates: files and folders.", show_default=False),
+        typer.Argument(
+            metavar="FILE...",
+            help="The Rollout and its templates: files and folders.",
+            show_default=False,
+            callback=o.each_named,
+        ),
     ],
     *,
     since: Annotated[

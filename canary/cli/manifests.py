@@ -38,6 +38,8 @@ def _files(arguments: Sequence[str]) -> list[str]:
     """The files named, and those of the folders named; hidden folders are left out. Each once, in order."""
     names: list[str] = []
     for argument in arguments:
+        if not argument.strip():
+            raise CliError("the name of a file or folder is empty", ExitCode.USAGE)
         path = Path(argument)
         if argument == STDIN or path.is_file():
             names.append(argument)

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from canary.cli import options as o
+from canary.cli.main import build
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +112,19 @@ def test_what_a_verb_does_not_know_is_refused(app: typer.Typer, seen: list[Any])
     run(app, "ask", "shop", "-n", "team", code=2)
     run(app, "ask", code=2)
     assert seen == []
+
+
+@pytest.mark.parametrize("name", ["", " "])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("status", "explain", "watch", "start", "promote", "pause", "resume", "abort", "retry", "wait --for idle"),
+        *("plan", "plan rollout.yaml", "notify test", "lint", "backtest --from 1h"),
+    ],
+)
+def test_an_empty_name_is_a_matter_of_the_command_line(verb: str, name: str) -> None:
+    """As a script has it whose variable is not set: it is said so, and nothing is asked of a cluster or read of the working directory."""
+    ran = CliRunner().invoke(build(), [*verb.split(), name])
+    words = ran.stderr + str(ran.exception)
+    assert getattr(ran.exception, "code", ran.exit_code) == 2, words
+    assert "is empty" in words

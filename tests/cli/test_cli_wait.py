@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -268,6 +269,23 @@ async def test_too_late_is_4_and_not_there_is_5(cluster: Cluster) -> None:
         await cluster.kube.delete(ROLLOUTS, "shop", NS)
         code, _, err = await waiter.end()
     assert (code, err) == (5, f"Error: the Rollout {NS}/shop was deleted\n")
+
+
+async def test_a_server_that_was_never_reached_is_7_however_short_the_time(tmp_path: Path) -> None:
+    """With what stood in the way: nothing is known of the Rollout, so it is not said to be late."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        config = tmp_path / "config"
+        config.write_text(
+            "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], "
+            f'users: [{{name: u, user: {{}}}}], clusters: [{{name: c, cluster: {{server: "{address}"}}}}]}}'
+        )
+        ran = await canary("wait", "shop", "--for", "idle", "--timeout", "1s", KUBECONFIG=str(config))
+    assert (ran.code, ran.out) == (7, "")
+    assert ran.err.startswith(
+        f"Error: the API server cannot be reached: no connection to {address}: connection refused"
+    )
 
 
 async def test_a_new_image_that_the_controller_has_not_seen_is_not_healthy(cluster: Cluster) -> None:
