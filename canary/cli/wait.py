@@ -78,7 +78,8 @@ async def _wait(common: o.Common, name: str, goal: Goal, *, patience: float, qui
             if not first.heard:
                 raise first.silence(kube.server, patience) from error
             last = f"; last: {screen.last.words}" if screen.last is not None else ""
-            missed = f"was not {goal.aim}" if goal.infinitive.startswith("be ") else f"did not {goal.infinitive}"
+            verb = goal.infinitive
+            missed = f"was not {verb.removeprefix('be ')}" if verb.startswith("be ") else f"did not {verb}"
             words = f"{namespace}/{name} {missed} within {patience:g} s{last}"
             raise CliError(words, ExitCode.TIMEOUT) from error
     raise AssertionError("unreachable: following ends with a judgement or an error")

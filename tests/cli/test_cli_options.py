@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 import typer
+from cli_kit import COLD
 from typer.testing import CliRunner
 
 from canary.cli import options as o
+from canary.cli.exits import ExitCode, describe
 from canary.cli.main import build
+from canary.errors import HistoryError
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "compare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +136,22 @@ def test_an_empty_name_is_a_matter_of_the_command_line(verb: str, name: str) -> 
     words = ran.stderr + str(ran.exception)
     assert getattr(ran.exception, "code", ran.exit_code) == 2, words
     assert "is empty" in words
+
+
+def test_what_cannot_be_written_is_nothing_to_report() -> None:
+    """A disk that is full is the reader's matter, and so is a Prometheus that is elsewhere: each says what to look at."""
+    words, code = describe(OSError(errno.ENOSPC, "No space left on device"))
+    assert (words, code) == ("cannot write: No space left on device; what was printed is not whole", ExitCode.ERROR)
+    assert (
+        "--prometheus-url" in describe(HistoryError("http://localhost:9090 cannot be reached: connection refused"))[0]
+    )
+    assert "please report it" in describe(OSError(errno.EBADF, "Bad file descriptor"))[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="of Linux")
+def test_a_full_disk_ends_with_1() -> None:
+    """As a process whose standard output is one."""
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([*COLD, "lint", str(EXAMPLE)], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr == "Error: cannot write: No space left on device; what was printed is not whole\n"

@@ -111,6 +111,21 @@ def test_a_stale_status_decides_nothing(goal: str) -> None:
             assert isinstance(judge(Goal.parse(goal), view(document)), Waiting)
 
 
+@pytest.mark.parametrize(
+    ("goal", "reached", "missed"),
+    [
+        ("succeeded", "has succeeded", "will not succeed"),
+        ("rolledback", "was rolled back", "will not be rolled back"),
+        ("healthy", "is healthy", "will not be healthy"),
+        ("step=2", "has reached step 2", "will not reach step 2"),
+    ],
+)
+def test_a_goal_is_said_in_plain_words(goal: str, reached: str, missed: str) -> None:
+    """Whatever the option calls it."""
+    found = Goal.parse(goal)
+    assert (found.reached, f"will not {found.infinitive}") == (reached, missed)
+
+
 def test_without_an_approval_step_nothing_is_waited_for() -> None:
     """A pipeline that waits for an approval which no step asks for learns so at once."""
     document = rollout(PHASES[P.IDLE])
@@ -240,7 +255,7 @@ async def test_it_follows_to_the_end_of_a_run(cluster: Cluster) -> None:
         await cluster.set(SUCCEEDED)
         code, out, err = await waiter.end()
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"{NS}/shop is succeeded: run 7 succeeded"
+    assert out.splitlines()[-1] == f"{NS}/shop has succeeded: run 7 succeeded"
     asked = [entry for entry in cluster.api.audit if entry.resource == "rollouts" and "cli" in entry.user_agent]
     assert [entry.verb for entry in asked] == ["list", "watch"]
 
@@ -251,7 +266,7 @@ async def test_what_ended_otherwise_is_3_and_quiet_says_only_that(cluster: Clust
     ran = await cluster.wait("--for", "succeeded", "--quiet")
     assert (ran.code, ran.out) == (3, "")
     words = "run 7 was rolled back: error-rate: 0.12 > 0.01"
-    assert ran.err == f"Error: {NS}/shop will not be succeeded: {words}\n"
+    assert ran.err == f"Error: {NS}/shop will not succeed: {words}\n"
 
 
 async def test_too_late_is_4_and_not_there_is_5(cluster: Cluster) -> None:
