@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from canary.telemetry import Telemetry
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "install.md").read_text()
 KUSTOMIZE = ROOT / "deploy" / "kustomize"
@@ -65,3 +67,30 @@ def test_the_page_names_every_alert() -> None:
     rule = yaml.safe_load((KUSTOMIZE / "components" / "monitoring" / "prometheusrule.yaml").read_text())
     there = [one["alert"] for group in rule["spec"]["groups"] for one in group["rules"]]
     assert sorted(row[0].strip("`") for row in rows("Alerts")) == sorted(there)
+
+
+def test_the_page_names_every_series() -> None:
+    """Each with its labels and whether it is a histogram; those of a Rollout have its own besides."""
+    telemetry = Telemetry()
+    telemetry.run_finished("n", "r", "Succeeded")
+    telemetry.weights("n", "r", desired=1, written=1, accepted=1)
+    telemetry.verdict("n", "r", "c", "Pass")
+    telemetry.value("n", "r", "c", 1.0)
+    telemetry.api_request("get", "pods", 200, 0.1)
+    telemetry.rollback_latency(0.1)
+    telemetry.tick(0.1)
+    telemetry.waits("n", "r", "Invalid")
+    telemetry.notification(("NotificationTarget", "n", "t"), "failed")
+    there = {}
+    for family in telemetry.registry.collect():
+        if not family.name.startswith("canary_"):
+            continue
+        histogram = family.type == "histogram"
+        sample = next(one for one in family.samples if not one.name.endswith("_created"))
+        labels = set(sample.labels) - {"le"} - ({"namespace", "rollout"} if "rollout" in sample.labels else set())
+        there[family.name if histogram else sample.name] = (histogram, labels)
+    said = {
+        name.partition("`")[2].partition("`")[0]: ("(histogram)" in name, set(re.findall(r"`([a-z]+)`", labels)))
+        for name, labels, _ in rows("Metrics")
+    }
+    assert said == there
