@@ -24,9 +24,8 @@ def program() -> str:
 
 
 def guide(summary: str, *commands: tuple[str, str]) -> str:
-    """The help text of a verb: what it does, then examples as (arguments, what for)."""
-    width = max(len(arguments) for arguments, _ in commands)
-    lines = [f"  {program()} {arguments.ljust(width)}  # {what}" for arguments, what in commands]
+    """The help text of a verb: what it does, then examples as (arguments, what for), which fit into 80 columns."""
+    lines = [f"  # {what}\n  {program()} {arguments}" for arguments, what in commands]
     return f"{summary}\n\n\b\nExamples:\n" + "\n".join(lines)
 
 

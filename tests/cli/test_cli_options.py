@@ -155,3 +155,17 @@ def test_a_full_disk_ends_with_1() -> None:
         ran = subprocess.run([*COLD, "lint", str(EXAMPLE)], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == 1
     assert ran.stderr == "Error: cannot write: No space left on device; what was printed is not whole\n"
+
+
+def verbs(command: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Each verb, and each group, by the words that name it."""
+    below = getattr(command, "commands", {})
+    return [path, *(one for name, child in below.items() for one in verbs(child, (*path, name)))]
+
+
+@pytest.mark.parametrize("verb", verbs(typer.main.get_command(build())), ids=" ".join)
+def test_help_fits_into_80_columns(verb: tuple[str, ...]) -> None:
+    """Examples, too: what is longer is broken by the terminal, in the middle of a word."""
+    shown = CliRunner().invoke(build(), [*verb, "--help"], env={"COLUMNS": "80"}, terminal_width=80).stdout
+    assert shown
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
