@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,13 @@ _INT, _FLOAT, _BOOL = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", 
 _OTHERWISE = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
 """What PyYAML reads a plain scalar as, and kubectl does not."""
 
+PLAIN = (
+    (_FLOAT, re.compile(r"[-+]?((\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+|0[0-9]*[89][0-9]*)$"), "-+.0123456789"),
+    (_INT, re.compile(r"[-+]?0([oO][0-7][0-7_]*|[xX][0-9a-fA-F][0-9a-fA-F_]*|[bB][01][01_]*)$"), "-+0"),
+    (_BOOL, re.compile(r"[yYnN]$"), "yYnN"),
+)
+"""What a plain scalar is besides for kubectl: tag, pattern and first letters. Who writes YAML for it puts such texts in quotes."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML as kubectl reads it: JSON has no dates, so what looks like one is text, as 17:00 and = are.
@@ -35,17 +43,8 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    _FLOAT,
-    re.compile(r"[-+]?((\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+|0[0-9]*[89][0-9]*)$"),
-    list("-+.0123456789"),
-)
-_Loader.add_implicit_resolver(
-    _INT,
-    re.compile(r"[-+]?0([oO][0-7][0-7_]*|[xX][0-9a-fA-F][0-9a-fA-F_]*|[bB][01][01_]*)$"),
-    list("-+0"),
-)
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"[yYnN]$"), list("yYnN"))
+for _tag, _pattern, _first in PLAIN:
+    _Loader.add_implicit_resolver(_tag, _pattern, [*_first])
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
@@ -53,7 +52,8 @@ def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
     if ":" in node.value:
         return node.value
     if node.tag == _FLOAT:
-        return loader.construct_yaml_float(node)
+        number = loader.construct_yaml_float(node)
+        return node.value if math.isinf(number) and "inf" not in node.value.lower() else number  # too large: text
     digits = node.value.replace("_", "")
     try:
         return int(digits, 0)

@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 from canary.cli import options as o
 from canary.cli.exits import ExitCode, describe
 from canary.cli.main import build
+from canary.cli.output import dump
 from canary.errors import HistoryError
+from canary.lint.source import read
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "compare"
 
@@ -169,3 +171,9 @@ def test_help_fits_into_80_columns(verb: tuple[str, ...]) -> None:
     shown = CliRunner().invoke(build(), [*verb, "--help"], env={"COLUMNS": "80"}, terminal_width=80).stdout
     assert shown
     assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("text", ["y", "N", "12e4567", "0o17", "08", "=", "true", "5", "017", "plain"])
+def test_what_is_printed_as_yaml_is_the_same_for_kubectl(text: str) -> None:
+    """A label or a revision that looks like a number stays a text when it is applied again."""
+    assert read(dump({"a": text}, "yaml"), "m.yaml")[0][0].content == {"a": text}

@@ -813,7 +813,7 @@ def test_yaml_is_read_as_kubectl_reads_it() -> None:
             ("0", 0),
         ),
         *(("08", 8.0), ("09.5", 9.5), ("-08", -8.0)),
-        *((word, word) for word in ("=", "17:00", "0o8", "0x", "yy", "yN", "2024-05-01", "1.2.3")),
+        *((word, word) for word in ("=", "17:00", "12e4567", "0o8", "0x", "yy", "yN", "2024-05-01", "1.2.3")),
         *((f"'{word}'", word) for word in ("y", "0o17", "08")),
     ],
 )
