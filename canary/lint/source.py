@@ -249,13 +249,16 @@ def _doubles(node: yaml.MappingNode, file: str) -> Iterator[Finding]:
 _TEMPLATED = re.compile(r"([^#\"'`|>]*:|[ -]*) *\{\{")
 """What Helm puts where YAML wants a value, or on a line of its own; a variable of a query stands inside a text."""
 
+_LINES = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What ends a line in YAML."""
+
 
 def _unreadable(error: yaml.YAMLError, file: str, text: str) -> Finding:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     words = str(getattr(error, "problem", "") or getattr(error, "reason", "") or error).splitlines()[0]
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
     advice = "everything after this place in the file was not looked at"
-    if mark is not None and _TEMPLATED.match(text.split("\n")[mark.line]):
+    if mark is not None and any(map(_TEMPLATED.match, _LINES.split(text)[mark.line : mark.line + 1])):
         words = f"{words}; the file looks like a template, and a template is no manifest"
         advice = "render it first, as in `helm template CHART | canary lint -`"
     return Finding(Severity.ERROR, Rule.YAML, f"not YAML: {words}", file, line, column, advice=advice)

@@ -771,6 +771,7 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("a: 1\nb: [\n", 3, "not YAML"),
         ("a: {{ .Values.x }}\n", 1, "the file looks like a template, and a template is no manifest"),
         ("{{- if .Values.x }}\na: 1\n{{- end }}\n", 1, "the file looks like a template"),
+        ("\x85!\t", 2, "not YAML"),
         ("a: 1\nb:\n  {{- toYaml .Values.x | nindent 2 }}\n", 3, "the file looks like a template"),
         ("a: 1\na: 2\n", 2, "the key 'a' is given twice, first in line 1"),
         ("x: !vault secret\n", 1, "not YAML: could not determine a constructor"),
