@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from canary.cli.main import build
 from canary.model.comparisons import CheckSources
 from canary.model.notifications import NotificationTargetSpec
+from canary.model.rollout import RolloutSpec
+from canary.model.steps import Mirror, Step
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -139,3 +144,33 @@ def test_every_test_that_is_named_is_there() -> None:
     assert all(NAMED.search(row) for row in rows)
     missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
     assert missing == []
+
+
+def options(command: Any) -> set[str]:
+    """Every long option of a command and of those below it."""
+    found = {name for one in command.params for name in one.opts if name.startswith("--")}
+    return found.union(*map(options, getattr(command, "commands", {}).values()))
+
+
+def test_every_option_is_named_on_some_page() -> None:
+    """By its whole name: `--help` is not where people look for what they do not know of."""
+    text = "\n".join(
+        page.read_text() for page in PAGES if "decisions" not in page.parts and page.name != "CHANGELOG.md"
+    )
+    named = set(re.findall(r"--[a-z][a-z-]*", text))
+    there = options(typer.main.get_command(build()))
+    assert len(there) > 50
+    assert there - named - SHELL == set()
+
+
+SHELL = {"--show-completion"}
+"""What the library adds for those who set up their shell by hand."""
+
+
+def test_the_readme_has_every_field_of_a_rollout() -> None:
+    """Of its spec, of a step and of what is mirrored, as "A Rollout, line by line" promises."""
+    lines = (ROOT / "README.md").read_text().partition("## A Rollout, line by line")[2].partition("\n## ")[0]
+    words = set(re.findall(r"[A-Za-z]+", lines))
+    for kind in (RolloutSpec, Step, Mirror):
+        for name, field in kind.model_fields.items():
+            assert (field.alias or name) in words, f"{kind.__name__}.{field.alias or name}"

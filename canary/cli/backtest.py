@@ -12,9 +12,9 @@ from canary.cli import rehearsal
 HELP = o.guide(
     "Replay the checks of a Rollout over what Prometheus has measured of stable: how often they would have failed a canary that is as good as "
     "stable, and how soon they would have found a worse one. Nothing but Prometheus is asked (and the cluster for Secrets, with --secrets), and nothing is changed.",
-    ("backtest rollout.yaml --from 168h --prometheus-url http://localhost:9090", "the last seven days"),
+    ("backtest rollout.yaml --from 168h --prometheus-url http://prom:9090", "the last seven days"),
     (
-        "backtest deploy/ --rollout shop --from 2026-11-02 --to 2026-11-09T12:00:00Z",
+        "backtest deploy/ --rollout shop --from 2026-11-02 --to 2026-11-09",
         "a file among others, and two moments",
     ),
     ("backtest rollout.yaml --from 24h --times 2,5 --share 5% -o json", "other canaries than those of the plan"),
@@ -25,7 +25,12 @@ HELP = o.guide(
 def backtest(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="The Rollout and its templates: files and folders.", show_default=False),
+        typer.Argument(
+            metavar="FILE...",
+            help="The Rollout and its templates: files and folders.",
+            show_default=False,
+            callback=o.each_named,
+        ),
     ],
     *,
     since: Annotated[

@@ -15,9 +15,10 @@ RUN_HELP = o.guide(
     "between the two answers of stable is noise. Whoever mirrors is answered at once, with 202. Stable gets two requests more for "
     "each one mirrored: see --max-rps.\n\n"
     "HTTP/1.1 only: gRPC is not compared.",
-    ("comparer run --stable http://shop-stable:8080 --canary http://shop-canary:8080", "see docs/comparer.md"),
-    ("comparer run --stable URL --canary URL --ignore '$.requestId' --max-rps 20", "less load, one field left out"),
-    ("comparer run --stable URL --canary URL --listen :9000 --admin-listen :9001", "on ports of your own"),
+    ("comparer run --stable http://shop-stable --canary http://shop-canary", "see docs/comparer.md"),
+    ("comparer run --stable URL --canary URL --ignore '$.requestId'", "one field left out"),
+    ("comparer run --stable URL --canary URL --max-rps 20", "less load"),
+    ("comparer run --stable URL --canary URL --listen :9000", "on a port of your own"),
 )
 
 

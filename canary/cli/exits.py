@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from canary.errors import (
@@ -10,6 +11,7 @@ from canary.errors import (
     ConfigError,
     Conflict,
     Forbidden,
+    HistoryError,
     NotFound,
     NotServed,
     SandboxError,
@@ -78,6 +80,14 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
             return f"{words}; try again in a moment", ExitCode.UNREACHABLE
         case Conflict():
             return f"somebody else keeps writing the same object: {error}; try again", ExitCode.ERROR
+        case HistoryError():
+            words = (
+                "which Prometheus is asked says --prometheus-url (CANARY_PROMETHEUS_URL), as it is reached from here"
+            )
+            return f"{error}; {words}", ExitCode.ERROR
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EIO | errno.EFBIG):
+            where = f" to {error.filename}" if error.filename else ""
+            return f"cannot write{where}: {error.strerror}; what was printed is not whole", ExitCode.ERROR
         case ApiError() | SandboxError() | CanaryError():
             return str(error), ExitCode.ERROR
         case _:

@@ -32,10 +32,15 @@ class Screen(Protocol):
     def trouble(self, words: str) -> None: ...
 
 
-async def follow(kube: Kube, name: str, namespace: str, screen: Screen, *, leave: bool) -> int:
-    """Show every change until the Rollout is deleted, or with `leave` until its run is over; answers the exit code."""
+async def follow(
+    kube: Kube, name: str, namespace: str, screen: Screen, *, leave: bool, first: First | None = None
+) -> int:
+    """Show every change until the Rollout is deleted, or with `leave` until its run is over; answers the exit code.
+
+    `first` is for who ends this from outside, and then has to know whether anything was ever read.
+    """
     seen = False
-    first = First()
+    first = first or First()
     try:
         with _told(screen, first):
             async with first.limit, aclosing(kube.list_and_watch(ROLLOUTS, namespace, name=name)) as events:
@@ -57,8 +62,7 @@ async def follow(kube: Kube, name: str, namespace: str, screen: Screen, *, leave
     except TimeoutError as error:
         if not first.limit.expired():
             raise
-        words = f"no answer from {address(kube.server)} within {FIRST_WITHIN:g} s"
-        raise first.trouble or Unavailable(words, reason="Timeout") from error
+        raise first.silence(kube.server, FIRST_WITHIN) from error
     return ExitCode.OK
 
 
@@ -68,23 +72,27 @@ class First:
     def __init__(self) -> None:
         self.limit = asyncio.timeout(FIRST_WITHIN)
         self.trouble: ApiError | None = None
+        self.heard = False
         self._tries = 0
-        self._answered = False
 
     def answered(self) -> None:
         """There is a connection; from now on it may be gone for as long as it likes."""
-        if not self._answered:
-            self._answered = True
+        if not self.heard:
+            self.heard = True
             self.limit.reschedule(None)
+
+    def silence(self, server: str, seconds: float) -> ApiError:
+        """Why nothing was heard within that time: what the last try failed for, or just that nobody answered."""
+        return self.trouble or Unavailable(f"no answer from {address(server)} within {seconds:g} s", reason="Timeout")
 
     def failed(self, error: ApiError) -> bool:
         """Note a failed try; whether that is one of those that people are told of, because there was a connection."""
-        if not self._answered:
+        if not self.heard:
             self.trouble = error
             self._tries += 1
             if self._tries >= FIRST_TRIES:
                 self.limit.reschedule(asyncio.get_running_loop().time())
-        return self._answered
+        return self.heard
 
 
 def verdict(rollout: RolloutView) -> int | None:

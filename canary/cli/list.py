@@ -35,15 +35,23 @@ async def _list(common: o.Common, *, everywhere: bool, selector: str | None, out
     from datetime import UTC, datetime
 
     from canary.cli.deployments import read_live
+    from canary.cli.exits import CliError, ExitCode
     from canary.cli.output import ENDLESS, dump, make_console, presentable, show, symbols_for
     from canary.cli.session import connected, list_rollouts
+    from canary.errors import Refused
     from canary.kube import ROLLOUTS
     from canary.view.rollout import view
 
     wide = output is o.ListFormat.WIDE
     live: Live = {}
     async with connected(common) as (kube, namespace):
-        found = await list_rollouts(kube, None if everywhere else namespace, selector)
+        try:
+            found = await list_rollouts(kube, None if everywhere else namespace, selector)
+        except Refused as error:
+            if not selector or error.status != 400:
+                raise
+            words = f"--selector {selector!r} is none: {error}; write for example team=shop,tier!=test"
+            raise CliError(words, ExitCode.USAGE) from error
         if wide:
             live = await read_live(kube, map(view, found["items"]))
     typed = {"apiVersion": ROLLOUTS.api_version, "kind": ROLLOUTS.kind}

@@ -38,17 +38,25 @@ def _files(arguments: Sequence[str]) -> list[str]:
     """The files named, and those of the folders named; hidden folders are left out. Each once, in order."""
     names: list[str] = []
     for argument in arguments:
+        if not argument.strip():
+            raise CliError("the name of a file or folder is empty", ExitCode.USAGE)
         path = Path(argument)
         if argument == STDIN or path.is_file():
             names.append(argument)
         elif path.is_dir():
-            names += sorted(
+            held = sorted(
                 str(file)
                 for file in path.rglob("*")
                 if file.suffix in SUFFIXES
                 and file.is_file()
                 and not any(part.startswith(".") for part in file.relative_to(path).parts)
             )
+            if not held:
+                words = (
+                    f"the folder {argument} has no file that ends in {', '.join(SUFFIXES)} (hidden ones do not count)"
+                )
+                raise CliError(words, ExitCode.USAGE)
+            names += held
         elif path.exists():  # a pipe, such as <(helm template …)
             names.append(argument)
         else:

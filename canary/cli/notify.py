@@ -26,7 +26,9 @@ Json = dict[str, Any]
 
 @o.grouped()
 def send_test(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the target.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the target.", show_default=False, callback=o.named)
+    ],
     *,
     cluster: Annotated[bool, typer.Option("--cluster", help="It is a ClusterNotificationTarget.")] = False,
     timeout: o.Timeout = "60s",

@@ -24,9 +24,8 @@ def program() -> str:
 
 
 def guide(summary: str, *commands: tuple[str, str]) -> str:
-    """The help text of a verb: what it does, then examples as (arguments, what for)."""
-    width = max(len(arguments) for arguments, _ in commands)
-    lines = [f"  {program()} {arguments.ljust(width)}  # {what}" for arguments, what in commands]
+    """The help text of a verb: what it does, then examples as (arguments, what for), which fit into 80 columns."""
+    lines = [f"  # {what}\n  {program()} {arguments}" for arguments, what in commands]
     return f"{summary}\n\n\b\nExamples:\n" + "\n".join(lines)
 
 
@@ -52,8 +51,27 @@ def debugging() -> bool:
     return os.environ.get("CANARY_DEBUG", "") not in {"", "0", "false"}
 
 
+def named(name: str) -> str:
+    """The name that was given. Raises typer.BadParameter for one that is empty, as of a variable of a script that is not set."""
+    if not name.strip():
+        raise typer.BadParameter("is empty")
+    return name
+
+
+def each_named(names: list[str]) -> list[str]:
+    """The same of several."""
+    return [named(name) for name in names]
+
+
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the Rollout.", autocompletion=complete_names, show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the Rollout.",
+        autocompletion=complete_names,
+        show_default=False,
+        callback=named,
+    ),
 ]
 Namespace = Annotated[
     str | None,

@@ -160,4 +160,12 @@ def dump(document: Mapping[str, Any], fmt: str) -> str:
         return json.dumps(document, indent=2, ensure_ascii=not unicode)
     import yaml
 
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=unicode, width=100).rstrip("\n")
+    from canary.lint.source import PLAIN
+
+    class Quoting(yaml.SafeDumper):
+        """Text that kubectl would read as a number or a boolean stands in quotes."""
+
+    for tag, pattern, first in PLAIN:
+        Quoting.add_implicit_resolver(tag, pattern, [*first])
+    text: str = yaml.dump(dict(document), Dumper=Quoting, sort_keys=False, allow_unicode=unicode, width=100)
+    return text.rstrip("\n")

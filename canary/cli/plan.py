@@ -34,7 +34,10 @@ def plan(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="NAME|FILE...", help="A Rollout of the cluster, or files and folders.", show_default=False
+            metavar="NAME|FILE...",
+            help="A Rollout of the cluster, or files (.yaml, .yml, .json, -) and folders (shop/).",
+            show_default=False,
+            callback=o.each_named,
         ),
     ],
     *,
@@ -120,23 +123,29 @@ async def _plan(
     from canary.checks.judges.against import Against
     from canary.checks.judges.slower import Slower
     from canary.cli.current import current
-    from canary.cli.exits import CliError, ExitCode
+    from canary.cli.exits import CliError, ExitCode, describe
     from canary.cli.lending import lend
     from canary.cli.output import dump, make_console, show, symbols_for
     from canary.cli.progress import Progress
     from canary.cli.render_plan import render_plan
     from canary.cli.session import connected
+    from canary.errors import CanaryError
     from canary.rehearse.doubts import warnings
     from canary.rehearse.plan import document
     from canary.rehearse.plan import plan as rehearse
 
-    if all(map(rehearsal.is_file, what)):
+    if len(what) > 1 or rehearsal.is_file(what[0]):
         subject = rehearsal.of_files(what, common.namespace or "default", rollout)
-    elif len(what) == 1 and rollout is None:
-        async with connected(common) as (kube, namespace):
-            subject = await rehearsal.of_cluster(kube, namespace, what[0])
+    elif rollout is None:
+        try:
+            async with connected(common) as (kube, namespace):
+                subject = await rehearsal.of_cluster(kube, namespace, what[0])
+        except CanaryError as error:
+            words, exit_code = describe(error)
+            raise CliError(words + rehearsal.meant(what[0]), exit_code) from error
     else:
-        raise CliError("name one Rollout of the cluster, or files and folders", ExitCode.USAGE)
+        words = "--rollout chooses among files and folders, and what is given is the name of a Rollout of the cluster"
+        raise CliError(words + rehearsal.meant(what[0]), ExitCode.USAGE)
     compared = [check for check in subject.checks if isinstance(check.judge, Against)]
     unknown = dict(subject.unknown)
     if asked.said is not None:

@@ -123,9 +123,18 @@ def account(text: str) -> tuple[str, str]:
 
 
 def is_file(argument: str) -> bool:
-    """Whether somebody means a file, and not the name of a Rollout."""
-    path = Path(argument)
-    return argument == "-" or "/" in argument or path.suffix in {".yaml", ".yml", ".json"} or path.exists()
+    """Whether an argument is a file or folder, and not the name of a Rollout: by how it is written, as a shell's command is.
+
+    What the working directory has decides nothing: `plan shop` means the same everywhere, and a folder is `shop/` or `./shop`.
+    """
+    return argument in {"-", ".", ".."} or "/" in argument or Path(argument).suffix in {".yaml", ".yml", ".json"}
+
+
+def meant(argument: str) -> str:
+    """A word for who got an error of the cluster for a name that the working directory has, too; else nothing."""
+    if not Path(argument).exists():
+        return ""
+    return f"; there is also a {'folder' if Path(argument).is_dir() else 'file'} of that name: for that one write ./{argument}"
 
 
 def of_files(arguments: Sequence[str], namespace: str, name: str | None) -> Subject:

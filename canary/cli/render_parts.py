@@ -99,11 +99,11 @@ def outcome_words(rollout: RolloutView) -> str:
     return "" if words == rollout.phase else words
 
 
-def bar(accepted: float, desired: float, symbols: Symbols, cells: int = BAR) -> Text:
-    """What the canary gets as a bar; the part that is asked for but not accepted yet in another colour."""
-    filled, wanted = round(accepted * cells / 100), round(desired * cells / 100)
+def bar(accepted: float, written: float, symbols: Symbols, cells: int = BAR) -> Text:
+    """What the canary gets as a bar; the part that routes have and gateways have not accepted yet in another colour."""
+    filled, wanted = round(accepted * cells / 100), round(written * cells / 100)
     filled = max(filled, 1) if accepted > 0 else filled  # 0.5 % is not nothing
-    wanted = max(wanted, 1) if desired > 0 else wanted
+    wanted = max(wanted, 1) if written > 0 else wanted
     return Text.assemble(
         (symbols.full * min(filled, cells), "cyan"),
         (symbols.full * max(0, wanted - filled), "yellow"),

@@ -30,11 +30,12 @@ from canary.cli.render_parts import (
     warnings,
 )
 from canary.model.check_status import CheckStatus
-from canary.model.route_status import RouteStatus
+from canary.model.route_status import RouteStatus, SplitStatus
 from canary.view.mirrors import copied_words
 from canary.view.opt_in import added_words
 from canary.view.parents import parents
 from canary.view.rollout import RolloutView, steps, view
+from canary.view.weights import on_route
 from canary.view.words import clean, named_shares, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
 
@@ -152,9 +153,9 @@ def _traffic(rollout: RolloutView, symbols: Symbols) -> RenderableType:
         Text(),
     )
     for route in rollout.status.routes:
-        name, desired, share, accepted, note = _route(route, split.desired, symbols)
+        name, desired, share, accepted, note = _route(route, split, symbols)
         table.add_row(name, desired, share, accepted, *([Text()] if observing else []), note)
-    return Group(bar(split.accepted, split.desired, symbols), table)
+    return Group(bar(split.accepted, split.written, symbols), table)
 
 
 def _traffic_at_rest(rollout: RolloutView) -> RenderableType:
@@ -176,16 +177,17 @@ def _traffic_at_rest(rollout: RolloutView) -> RenderableType:
     return table
 
 
-def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
+def _route(route: RouteStatus, split: SplitStatus, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    words = "; ".join(filter(None, (_named(route), copied_words(route), added_words(route))))
+    share = on_route(route, split.written)
+    words = "; ".join(filter(None, (_lowered(route), _named(route), copied_words(route), added_words(route))))
     note = clean(route.message) or words or ("" if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),
-        Text(percent(desired)),
-        Text(percent(route.share) or "unknown", style="" if route.share == desired else "yellow"),
+        Text(percent(split.desired)),
+        Text(percent(share) or "unknown", style="" if share == split.desired else "yellow"),
         accepted,
         Text(note, style="yellow" if route.message else "dim"),
     ]
@@ -202,6 +204,11 @@ def _parents(routes: Sequence[Json], symbols: Symbols) -> Table:
         sign = symbols.done if found.accepted else symbols.failed if found.refused else symbols.warn
         table.add_row(Text(found.route), Text(found.parent), Text(f"{sign} {found.words or 'accepted'}", style=style))
     return table
+
+
+def _lowered(route: RouteStatus) -> str:
+    """What somebody else took back of what the run wrote."""
+    return f"lowered by hand: {named_shares(route.lowered)}" if route.lowered else ""
 
 
 def _named(route: RouteStatus) -> str:

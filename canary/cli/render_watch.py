@@ -180,7 +180,7 @@ def _traffic(rollout: RolloutView, width: int, symbols: Symbols) -> Iterator[Tex
     said = f" {symbols.dot} ".join(words) if rollout.active else f"{percent(split.written)}; no run is under way"
     line = Text.assemble(INDENT, (f"{rollout.service('canary') or 'canary'}  ", "bold"))
     cells = max(8, min(24, width - line.cell_len - len(said) - 2))  # words before pictures
-    line.append_text(bar(split.accepted if rollout.active else split.written, split.desired, symbols, cells))
+    line.append_text(bar(split.accepted if rollout.active else split.written, split.written, symbols, cells))
     yield line.append(f"  {said}")
     for route in rollout.status.routes:
         if (rollout.active and not route.accepted) or route.message:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 HELP = o.guide(
-    "Wait until a Rollout is where it should be. Ends with 0 reached, 3 ended otherwise, 4 not in time, 5 no such Rollout.",
+    "Wait until a Rollout is where it should be. Ends with 0 reached, 3 ended otherwise, 4 not in time, 5 no such Rollout, "
+    "7 the API server was never reached.",
     ("wait shop --for healthy -n team-shop", "no run active, Ready, nothing left to be seen"),
     ("wait shop --for succeeded --timeout 1h", "for a pipeline: the release is out, or it is not"),
     ("wait shop --for approval && canary promote shop", "once it waits for somebody's approval"),
@@ -60,21 +61,25 @@ async def _wait(common: o.Common, name: str, goal: Goal, *, patience: float, qui
     import asyncio
 
     from canary.cli.exits import CliError, ExitCode
-    from canary.cli.follow import follow
+    from canary.cli.follow import First, follow
     from canary.cli.live import Lines
     from canary.cli.output import make_console
     from canary.cli.session import connected
 
     async with connected(common) as (kube, namespace):
         screen = Until(kube, goal, None if quiet else Lines(make_console(no_color=common.no_color, wide=True)))
+        first = First()
         try:
             async with asyncio.timeout(patience):
-                await follow(kube, name, namespace, screen, leave=False)
+                await follow(kube, name, namespace, screen, leave=False, first=first)
         except _Over:
             return _end(f"{namespace}/{name}", goal, screen.last, quiet=quiet)
         except TimeoutError as error:
+            if not first.heard:
+                raise first.silence(kube.server, patience) from error
             last = f"; last: {screen.last.words}" if screen.last is not None else ""
-            missed = f"was not {goal.aim}" if goal.infinitive.startswith("be ") else f"did not {goal.infinitive}"
+            verb = goal.infinitive
+            missed = f"was not {verb.removeprefix('be ')}" if verb.startswith("be ") else f"did not {verb}"
             words = f"{namespace}/{name} {missed} within {patience:g} s{last}"
             raise CliError(words, ExitCode.TIMEOUT) from error
     raise AssertionError("unreachable: following ends with a judgement or an error")

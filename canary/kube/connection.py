@@ -161,7 +161,7 @@ def _kubeconfigs(given: str | None, environ: Mapping[str, str]) -> str:
     """One path or several (as $KUBECONFIG allows); at least one of them exists."""
     paths = given or environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
-        hint = "" if given else "; set KUBECONFIG, or give a server or a kubeconfig"
+        hint = "" if given else "; set KUBECONFIG to the path of one, or give --kubeconfig where there is that option"
         raise ConfigError(f"there is no kubeconfig at {paths}{hint}")
     return paths
 

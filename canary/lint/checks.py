@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from canary.checks.judges import Answers, Judge, arguments_of
+from canary.checks.judges.threshold import Bounds
 from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
@@ -64,6 +65,7 @@ def template_findings(document: Document) -> Found:
             )
         else:
             yield from _flaws(document, judge, ("spec",))
+            yield from _no_value_is_good(document, judge if _has_all(template) else None, ("spec", "threshold"))
     source = source_of(template.traffic if counts else template)
     if source is None:
         return
@@ -131,6 +133,9 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
         yield document.finding(Severity.WARNING, Rule.PLAN, (*path, "interval"), words)
     if template is None:
         yield from _flaws(document, resolved.judge, path)
+        yield from _no_value_is_good(document, resolved.judge, (*path, "threshold"))
+    elif check.args or not _has_all(template):  # else it is the template's own, and said there
+        yield from _no_value_is_good(document, resolved.judge, (*path, "args"))
     try:
         questions = check_questions(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
@@ -260,6 +265,21 @@ def _flaws(document: Document, judge: Judge, path: Path) -> Iterator[Finding]:
     for flaw in judge.flaws():
         words = " ".join(flaw.message.split())
         yield document.finding(_WORST, Rule.CONDITION, (*path, flaw.field), words, flaw.advice)
+
+
+def _no_value_is_good(document: Document, judge: Judge | None, path: Path) -> Iterator[Finding]:
+    """Bounds that nothing keeps: the controller takes them at their word, and each run fails."""
+    if not isinstance(judge, Bounds) or judge.minimum is None or judge.maximum is None:
+        return
+    if judge.minimum > judge.maximum:
+        words = f"no value is good: min is {float(judge.minimum):g}, above max, {float(judge.maximum):g}"
+        yield document.finding(_WORST, Rule.CONDITION, path, words, "exchange them, or leave one of them out")
+
+
+def _has_all(template: CheckTemplateSpec) -> bool:
+    """Whether its threshold is known without a Rollout that gives arguments."""
+    used = arguments_of(template)
+    return all(argument.default is not None for argument in template.args if argument.name in used)
 
 
 def _tried(template: CheckTemplateSpec, declared: dict[str, Argument]) -> ResolvedCheck:

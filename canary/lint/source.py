@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,33 +17,57 @@ Json = dict[str, Any]
 MOST_NODES = 200_000
 """Values in one document, aliases spelled out. More is no manifest, and may be meant to exhaust the reader."""
 DEEPEST = 100
+TOO_LARGE = f"the document is too large or too deep: more than {MOST_NODES:,} values, or {DEEPEST} levels"
 TOO_DEEP = "the document is too large or too deep once its aliases are spelled out"
+
+_INT, _FLOAT, _BOOL = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
+_OTHERWISE = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
+"""What PyYAML reads a plain scalar as, and kubectl does not."""
+
+PLAIN = (
+    (_FLOAT, re.compile(r"[-+]?((\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+|0[0-9]*[89][0-9]*)$"), "-+.0123456789"),
+    (_INT, re.compile(r"[-+]?0([oO][0-7][0-7_]*|[xX][0-9a-fA-F][0-9a-fA-F_]*|[bB][01][01_]*)$"), "-+0"),
+    (_BOOL, re.compile(r"[yYnN]$"), "yYnN"),
+)
+"""What a plain scalar is besides for kubectl: tag, pattern and first letters. Who writes YAML for it puts such texts in quotes."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: JSON has no dates, so what looks like one is text, as 17:00 is; and 1e-3 is a number."""
+    """YAML as kubectl reads it: JSON has no dates, so what looks like one is text, as 17:00 and = are.
+
+    1e-3 and 08 are numbers, and so is 0o17 to the base of 8; y and n are booleans.
+    """
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OTHERWISE]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
-    list("-+.0123456789"),
-)
+for _tag, _pattern, _first in PLAIN:
+    _Loader.add_implicit_resolver(_tag, _pattern, [*_first])
 
 
-def _no_clock(loader: _Loader, node: yaml.ScalarNode) -> Any:
+def _number(loader: _Loader, node: yaml.ScalarNode) -> Any:
     """A number; but not to the base of 60, which readers of YAML for Kubernetes do not know."""
     if ":" in node.value:
         return node.value
-    return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
+    if node.tag == _FLOAT:
+        number = loader.construct_yaml_float(node)
+        return node.value if math.isinf(number) and "inf" not in node.value.lower() else number  # too large: text
+    digits = node.value.replace("_", "")
+    try:
+        return int(digits, 0)
+    except ValueError:
+        return int(digits, 8)  # 017
 
 
-for _kind in ("int", "float"):
-    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _no_clock)
+def _truth(loader: _Loader, node: yaml.ScalarNode) -> bool:
+    return node.value in "yY" if len(node.value) == 1 else bool(loader.construct_yaml_bool(node))
+
+
+for _kind in (_INT, _FLOAT):
+    _Loader.add_constructor(_kind, _number)
+_Loader.add_constructor(_BOOL, _truth)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +166,7 @@ def read(text: str, file: str, namespace: str = "default") -> tuple[list[Documen
     try:
         loader = _Loader(text)
     except yaml.YAMLError as error:  # characters that YAML does not allow
-        return [], [_unreadable(error, file)]
+        return [], [_unreadable(error, file, text)]
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -157,9 +182,9 @@ def read(text: str, file: str, namespace: str = "default") -> tuple[list[Documen
                 documents += found
                 findings += wrong
     except yaml.YAMLError as error:
-        findings.append(_unreadable(error, file))
+        findings.append(_unreadable(error, file, text))
     except RecursionError:
-        findings.append(Finding(Severity.ERROR, Rule.YAML, TOO_DEEP, file, 1, 1))
+        findings.append(Finding(Severity.ERROR, Rule.YAML, TOO_LARGE, file, 1, 1))
     except ValueError as error:  # a scalar that its tag does not allow, such as `!!int x`
         findings.append(Finding(Severity.ERROR, Rule.YAML, f"a value cannot be read: {error}", file))
     finally:
@@ -187,20 +212,23 @@ def _objects(content: Any, node: yaml.Node, file: str, namespace: str) -> tuple[
 def _oddities(node: yaml.Node, file: str) -> Iterator[Finding]:
     """What PyYAML takes and a manifest must not have: keys given twice, endless aliases."""
     count = 0
-    told: set[int] = set()
+    met: set[int] = set()
+    aliases = False
     todo: list[tuple[yaml.Node, int]] = [(node, 0)]
     while todo:
         current, depth = todo.pop()
         count += 1
         if count > MOST_NODES or depth > DEEPEST:
             line = node.start_mark.line + 1
-            yield Finding(Severity.ERROR, Rule.YAML, TOO_DEEP, file, line, 1)
+            yield Finding(Severity.ERROR, Rule.YAML, TOO_DEEP if aliases else TOO_LARGE, file, line, 1)
             return
+        again = id(current) in met
+        aliases = aliases or again
+        met.add(id(current))
         if isinstance(current, yaml.SequenceNode):
             todo += [(item, depth + 1) for item in current.value]
         elif isinstance(current, yaml.MappingNode):
-            if id(current) not in told:
-                told.add(id(current))
+            if not again:
                 yield from _doubles(current, file)
             todo += [(value, depth + 1) for _, value in current.value]
 
@@ -218,11 +246,21 @@ def _doubles(node: yaml.MappingNode, file: str) -> Iterator[Finding]:
         seen.setdefault(key.value, line)
 
 
-def _unreadable(error: yaml.YAMLError, file: str) -> Finding:
+_TEMPLATED = re.compile(r"([^#\"'`|>]*:|[ -]*) *\{\{")
+"""What Helm puts where YAML wants a value, or on a line of its own; a variable of a query stands inside a text."""
+
+_LINES = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+"""What ends a line in YAML."""
+
+
+def _unreadable(error: yaml.YAMLError, file: str, text: str) -> Finding:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     words = str(getattr(error, "problem", "") or getattr(error, "reason", "") or error).splitlines()[0]
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
     advice = "everything after this place in the file was not looked at"
+    if mark is not None and any(map(_TEMPLATED.match, _LINES.split(text)[mark.line : mark.line + 1])):
+        words = f"{words}; the file looks like a template, and a template is no manifest"
+        advice = "render it first, as in `helm template CHART | canary lint -`"
     return Finding(Severity.ERROR, Rule.YAML, f"not YAML: {words}", file, line, column, advice=advice)
 
 

@@ -102,7 +102,7 @@ class History:
             raise self._refused(query) from error
         except (requests.RequestException, KeyError, TypeError, ValueError) as error:
             if self._session.answered() is None:
-                raise HistoryError(f"{self.address}: {root_cause(error)}") from error
+                raise HistoryError(f"{self.address} cannot be reached: {root_cause(error)}") from error
             raise HistoryError(f"{self.address} answered something that is no Prometheus result") from error
         try:
             return _by_instant(result, start, step, count)

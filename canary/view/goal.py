@@ -53,6 +53,10 @@ class Goal:
                 return "waits for an approval"
             case Aim.STEP:
                 return f"has reached step {self.step}"
+            case Aim.SUCCEEDED:
+                return "has succeeded"
+            case Aim.ROLLEDBACK:
+                return "was rolled back"
             case _:
                 return f"is {self.aim.value}"
 
@@ -64,6 +68,10 @@ class Goal:
                 return "wait for an approval"
             case Aim.STEP:
                 return f"reach step {self.step}"
+            case Aim.SUCCEEDED:
+                return "succeed"
+            case Aim.ROLLEDBACK:
+                return "be rolled back"
             case _:
                 return f"be {self.aim.value}"
 

@@ -403,7 +403,7 @@ def short_status(rollout: RolloutView) -> list[str]:
     step = status.step if rollout.phase != "Succeeded" else None  # then it is over, and its share is not the weight
     return [
         clean(step.display or f"{step.index}/{step.total}") if step else "",
-        plain(status.split.desired) if wrote else "",
+        plain(status.split.written) if wrote else "",
         "" if status.split.observed is None else plain(status.split.observed),
         clean(status.checks_summary),
     ]

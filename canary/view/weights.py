@@ -7,6 +7,7 @@ from typing import Any
 
 from canary.errors import SpecError
 from canary.model.rollout import RouteKind
+from canary.model.route_status import RouteStatus
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS, STICKY
 from canary.routes.pair import Backend, Pair
@@ -94,6 +95,19 @@ def backend(rollout: RolloutView, role: str) -> Backend:
         role = {"stable": "canary", "canary": "stable"}[role]
     target = rollout.spec[role]
     return Backend(str(target["service"]), str(target.get("namespace") or rollout.namespace), int(target["port"]))
+
+
+def on_route(route: RouteStatus, written: float) -> float | None:
+    """The share, in percent, that a route of an active run gives the canary in the rules that follow the step; None: unknown.
+
+    `share` on record is what the run wrote; `lowered` has what somebody took back of it. `written` is the most that any route
+    of the Rollout has.
+    """
+    if route.share is None or not route.owned:
+        return route.share
+    follow = route.baseline.keys() - route.shares.keys()
+    taken = bool(follow) and follow <= route.lowered.keys()
+    return min(max(route.lowered[key] for key in follow) if taken else route.share, written)
 
 
 def _weight(ref: Json) -> int:

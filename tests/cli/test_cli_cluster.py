@@ -133,6 +133,14 @@ async def test_list_shows_what_there_is(cluster: Cluster) -> None:
     assert (only["kind"], only["metadata"]["name"]) == ("Rollout", "pay")
 
 
+async def test_a_selector_that_is_none_is_named(cluster: Cluster) -> None:
+    """The option, what the API server says of it, and how one is written; it is a matter of the command line."""
+    ran = await cluster.cli("list", "-l", "a=b,,")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("Error: --selector 'a=b,,' is none: ")
+    assert ran.err.endswith("; write for example team=shop,tier!=test\n")
+
+
 async def test_status_shows_one_rollout_with_its_own_events(cluster: Cluster) -> None:
     """The picture, its events in order and only its own; the object for programs; ASCII where Unicode cannot go."""
     mine = await cluster.rollout(status())

@@ -103,6 +103,17 @@ async def test_exit_codes_say_clean_problems_usage(tmp_path: Path, no_promtool: 
     assert target.code == 2
 
 
+async def test_a_folder_without_manifests_is_not_clean(tmp_path: Path, no_promtool: dict[str, str]) -> None:
+    """A pipeline that lints nothing, because a path is wrong, is told so: with 2, as for a file that is not there."""
+    (tmp_path / ".hidden").mkdir()
+    write(tmp_path / ".hidden" / "c.yaml", rollout())
+    (tmp_path / "readme.md").write_text("words")
+    for routes in ((), ("--routes",)):
+        ran = await canary("lint", *routes, str(tmp_path), **no_promtool)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err.startswith(f"Error: the folder {tmp_path} has no file that ends in .yaml, .yml, .json")
+
+
 async def test_folders_standard_input_and_what_holds_nothing(tmp_path: Path, no_promtool: dict[str, str]) -> None:
     """A folder gives its YAML and JSON, hidden parts aside; - reads what another program prints; nothing is told."""
     folder = tmp_path / "deploy"

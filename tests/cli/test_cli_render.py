@@ -15,11 +15,13 @@ from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, routes, status
 from picture_kit import line_with, picture, text
 from rich.console import Group
 
+from canary.cli.live import change_line
 from canary.cli.output import ASCII, UNICODE
 from canary.cli.render_list import render_list
 from canary.cli.render_status import render_status
 from canary.decide.facts import WorkloadView
 from canary.model.check_status import CheckStatus, VerdictKind
+from canary.model.crd import ROLLOUT_COLUMNS
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.route_status import RouteStatus, SplitStatus
 from canary.model.run_status import StepStatus
@@ -85,6 +87,27 @@ def test_text_from_the_cluster_is_shown_and_not_obeyed() -> None:
     shown = picture(rollout(status(message="[red]x[/red] \x1b[2J :smile:")))
     assert "[red]x[/red] [2J :smile:" in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("lowered", [{"#0": 0}, {}])
+def test_a_weight_is_what_is_on_the_route(lowered: dict[str, float]) -> None:
+    """Somebody has taken the canary's share off: every view says so, as kubectl's column does, whatever the run wrote before."""
+    (route,) = routes(50)
+    found = status(
+        Phase.PAUSED,
+        split=SplitStatus(desired=50, written=0, accepted=0),
+        routes=(route.model_copy(update={"lowered": lowered}),),
+    )
+    document = rollout(found)
+    (column,) = [one for one in ROLLOUT_COLUMNS if one["name"] == "Weight"]
+    assert column["jsonPath"] == ".status.split.written"
+    heading, row = table([document])
+    assert row[heading.index("WEIGHT") :].split()[0] == "0"
+    assert "weight 0 %" in change_line(document, UNICODE).plain
+    shown = picture(document)
+    assert line_with(shown, "HTTPRoute shop").split()[2:6] == ["50", "%", "0", "%"]
+    assert ("lowered by hand: #0 0 %" in shown) == bool(lowered)
+    assert UNICODE.full * 2 not in shown.partition("Traffic to")[2]
 
 
 def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:

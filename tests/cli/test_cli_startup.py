@@ -137,7 +137,7 @@ def test_every_verb_shows_examples() -> None:
         shown = CliRunner().invoke(build(), [verb, "-h"], prog_name="canary")
         assert shown.exit_code == 0
         assert "Examples:" in shown.output
-        assert re.search(rf"\n    canary {verb}( .*)?  # ", shown.output)
+        assert re.search(rf"\n    # .+\n    canary {verb}( .*)?\n", shown.output)
 
 
 async def test_as_a_plugin_it_speaks_of_kubectl(tmp_path: Path) -> None:

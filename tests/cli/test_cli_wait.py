@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -108,6 +109,21 @@ def test_a_stale_status_decides_nothing(goal: str) -> None:
         asked = rollout(found, annotations={REQUEST_ANNOTATION: '{"id": "r-2", "verb": "start"}'})
         for document in (behind, asked, rollout(None)):
             assert isinstance(judge(Goal.parse(goal), view(document)), Waiting)
+
+
+@pytest.mark.parametrize(
+    ("goal", "reached", "missed"),
+    [
+        ("succeeded", "has succeeded", "will not succeed"),
+        ("rolledback", "was rolled back", "will not be rolled back"),
+        ("healthy", "is healthy", "will not be healthy"),
+        ("step=2", "has reached step 2", "will not reach step 2"),
+    ],
+)
+def test_a_goal_is_said_in_plain_words(goal: str, reached: str, missed: str) -> None:
+    """Whatever the option calls it."""
+    found = Goal.parse(goal)
+    assert (found.reached, f"will not {found.infinitive}") == (reached, missed)
 
 
 def test_without_an_approval_step_nothing_is_waited_for() -> None:
@@ -239,7 +255,7 @@ async def test_it_follows_to_the_end_of_a_run(cluster: Cluster) -> None:
         await cluster.set(SUCCEEDED)
         code, out, err = await waiter.end()
     assert (code, err) == (0, "")
-    assert out.splitlines()[-1] == f"{NS}/shop is succeeded: run 7 succeeded"
+    assert out.splitlines()[-1] == f"{NS}/shop has succeeded: run 7 succeeded"
     asked = [entry for entry in cluster.api.audit if entry.resource == "rollouts" and "cli" in entry.user_agent]
     assert [entry.verb for entry in asked] == ["list", "watch"]
 
@@ -250,7 +266,7 @@ async def test_what_ended_otherwise_is_3_and_quiet_says_only_that(cluster: Clust
     ran = await cluster.wait("--for", "succeeded", "--quiet")
     assert (ran.code, ran.out) == (3, "")
     words = "run 7 was rolled back: error-rate: 0.12 > 0.01"
-    assert ran.err == f"Error: {NS}/shop will not be succeeded: {words}\n"
+    assert ran.err == f"Error: {NS}/shop will not succeed: {words}\n"
 
 
 async def test_too_late_is_4_and_not_there_is_5(cluster: Cluster) -> None:
@@ -268,6 +284,23 @@ async def test_too_late_is_4_and_not_there_is_5(cluster: Cluster) -> None:
         await cluster.kube.delete(ROLLOUTS, "shop", NS)
         code, _, err = await waiter.end()
     assert (code, err) == (5, f"Error: the Rollout {NS}/shop was deleted\n")
+
+
+async def test_a_server_that_was_never_reached_is_7_however_short_the_time(tmp_path: Path) -> None:
+    """With what stood in the way: nothing is known of the Rollout, so it is not said to be late."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        config = tmp_path / "config"
+        config.write_text(
+            "{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}], "
+            f'users: [{{name: u, user: {{}}}}], clusters: [{{name: c, cluster: {{server: "{address}"}}}}]}}'
+        )
+        ran = await canary("wait", "shop", "--for", "idle", "--timeout", "1s", KUBECONFIG=str(config))
+    assert (ran.code, ran.out) == (7, "")
+    assert ran.err.startswith(
+        f"Error: the API server cannot be reached: no connection to {address}: connection refused"
+    )
 
 
 async def test_a_new_image_that_the_controller_has_not_seen_is_not_healthy(cluster: Cluster) -> None:

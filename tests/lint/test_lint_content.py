@@ -99,6 +99,30 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         "error",
     ),
     (
+        "bounds that no value keeps",
+        [rollout(checks=check(threshold={"min": 10, "max": 5}))],
+        "spec.checks[0].threshold",
+        "no value is good: min is 10, above max, 5",
+        "error",
+    ),
+    (
+        "bounds of a template that no value keeps, told at the template alone",
+        [rollout(checks=[USE]), template(threshold={"min": 2, "max": "{{ args.limit }}"})],
+        "spec.threshold",
+        "no value is good: min is 2, above max, 0.5",
+        "error",
+    ),
+    (
+        "an argument that leaves no value",
+        [
+            rollout(checks=[{**USE, "args": {"limit": "100ms"}}]),
+            template(threshold={"min": 0.2, "max": "{{ args.limit }}"}),
+        ],
+        "spec.checks[0].args",
+        "no value is good: min is 0.2, above max, 0.1",
+        "error",
+    ),
+    (
         "a condition that is no yes or no",
         [rollout(checks=conditioned("value + 1.0"))],
         "spec.checks[0].condition",
@@ -745,13 +769,17 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     ("text", "line", "words"),
     [
         ("a: 1\nb: [\n", 3, "not YAML"),
-        ("a: {{ .Values.x }}\n", 1, "not YAML"),
+        ("a: {{ .Values.x }}\n", 1, "the file looks like a template, and a template is no manifest"),
+        ("{{- if .Values.x }}\na: 1\n{{- end }}\n", 1, "the file looks like a template"),
+        ("\x85!\t", 2, "not YAML"),
+        ("a: 1\nb:\n  {{- toYaml .Values.x | nindent 2 }}\n", 3, "the file looks like a template"),
         ("a: 1\na: 2\n", 2, "the key 'a' is given twice, first in line 1"),
         ("x: !vault secret\n", 1, "not YAML: could not determine a constructor"),
         ("a: \x01\n", 0, "not YAML"),
         ("x: !!int many\n", 0, "a value cannot be read"),
         ("a: &a [*a]\n", 1, "too large or too deep"),
-        (BOMB, 1, "too large"),
+        (BOMB, 1, "too large or too deep once its aliases are spelled out"),
+        (f"a: [{','.join('1' * 200_001)}]\n", 1, "too large or too deep: more than 200,000 values"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_finding(text: str, line: int, words: str) -> None:
@@ -768,6 +796,41 @@ def test_yaml_is_read_as_kubectl_reads_it() -> None:
     assert document.content == {"metadata": {"name": "2024-05-01", "true": 1}}
     assert read('{\n\t"kind": "x"\n}', "m.json")[0][0].kind == "x"
     assert read("- 1\n", "m.yaml")[1][0].severity is Severity.WARNING
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *((word, True) for word in ("y", "Y", "yes", "on", "On", "true")),
+        *((word, False) for word in ("n", "N", "no", "off", "OFF", "false")),
+        *(
+            ("0o17", 15),
+            ("0O17", 15),
+            ("017", 15),
+            ("-0x1F", -31),
+            ("0X1f", 31),
+            ("0B11", 3),
+            ("1_000", 1000),
+            ("0", 0),
+        ),
+        *(("08", 8.0), ("09.5", 9.5), ("-08", -8.0)),
+        *((word, word) for word in ("=", "17:00", "12e4567", "0o8", "0x", "yy", "yN", "2024-05-01", "1.2.3")),
+        *((f"'{word}'", word) for word in ("y", "0o17", "08")),
+    ],
+)
+def test_a_plain_word_is_what_kubectl_makes_of_it(written: str, value: object) -> None:
+    """By the rules of the reader that kubectl has, in which y is a boolean and = is none of YAML's own."""
+    (document,), findings = read(f"value: {written}\n", "m.yaml")
+    assert findings == []
+    assert document.content == {"value": value}
+    assert type(document.content["value"]) is type(value)
+
+
+def test_a_query_in_a_broken_file_makes_no_template_of_it() -> None:
+    """The variables of queries stand inside texts."""
+    for text in ("query: up{{ canary.service }}", 'query: "{{ canary.service }}"', "query: >\n  {{ canary.service }}"):
+        (finding,) = read(f"{text}\nb: [\n", "m.yaml")[1]
+        assert "template" not in finding.text, text
 
 
 def test_nonsense_in_other_objects_is_no_crash() -> None:
@@ -821,7 +884,7 @@ def comparing(**counters: str) -> Json:
 @pytest.mark.parametrize(
     ("counters", "field", "words"),
     [
-        ({"requests": "n"}, "spec.checks[1].compare.prometheus", "requests counts the same for both backends"),
+        ({"requests": "r"}, "spec.checks[1].compare.prometheus", "requests counts the same for both backends"),
         ({"failures": "n{s='{{ canary.service }}'}"}, "spec.checks[1].compare.prometheus", "failures counts the same"),
         (
             {"failures": "n{s='{{ backend.name }}'}"},
@@ -934,6 +997,6 @@ def test_a_template_that_compares() -> None:
         ).findings
         == ()
     )
-    made["spec"] = {"compare": comparing(requests="n")["compare"]}
+    made["spec"] = {"compare": comparing(requests="r")["compare"]}
     (finding,) = linted(made).findings
     assert (finding.field, "the same for both backends" in finding.text) == ("spec.compare.prometheus.requests", True)

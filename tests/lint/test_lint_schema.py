@@ -154,7 +154,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     ),
     (
         rollout(),
-        at("spec.checks.1", {"name": "other", "compare": {"prometheus": {"requests": "n"}}}),
+        at("spec.checks.1", {"name": "other", "compare": {"prometheus": {"requests": "r"}}}),
         "spec.checks[1].compare.prometheus",
         "either failures of requests, or buckets",
     ),

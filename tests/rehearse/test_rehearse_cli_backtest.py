@@ -113,7 +113,7 @@ async def test_no_data_says_which_query_and_what_to_do(tmp_path: Path) -> None:
         ((*BETWEEN, "--prometheus-url", "x:9090"), 2, "no http:// or https:// URL"),
         (("--from", "2m", "--prometheus-url", "http://x"), 2, "one run takes 5m01s: choose a longer time"),
         (("--from", "2025-01-01", "--to", "2026-01-01", "--prometheus-url", "http://x"), 2, "choose a shorter time"),
-        ((*BETWEEN, "--prometheus-url", "http://127.0.0.1:9"), 1, "http://127.0.0.1:9: "),
+        ((*BETWEEN, "--prometheus-url", "http://127.0.0.1:9"), 1, "http://127.0.0.1:9 cannot be reached: "),
     ],
 )
 async def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, words: str) -> None:

@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_kit import canary
+from cli_kit import COLD, canary
 from cluster_kit import api_server, install_all, own_namespace
 from rehearse_kit import COMPARE, LATENCY, LIMIT, document, prometheus_of, steps, written
 
 from canary.kube import CHECKTEMPLATES, NAMESPACES, ROLLOUTS, KubeClient
 
+ROOT = Path(__file__).parents[2]
 SAID = ("--requests-per-second", "60", "--error-rate", "1%", "--times", "10")
 TEMPLATE = {
     "apiVersion": "canary.dev/v1alpha1",
@@ -187,3 +188,30 @@ async def test_a_rollout_of_the_cluster_with_its_template(tmp_path: Path) -> Non
     assert "! check errors: CheckTemplate errors cannot be read" in without.out
     assert (ran.code, none.code) == (0, 5)
     assert "Check errors: compares" in ran.out
+
+
+async def test_the_page_shows_what_it_prints() -> None:
+    """The plan of docs/trust.md, word for word: the seeds are fixed."""
+    page = (ROOT / "docs" / "trust.md").read_text()
+    command, _, printed = page.partition("$ canary ")[2].partition("```")[0].partition("\n")
+    verb, file, *options = command.split()
+    ran = await canary(verb, str(ROOT / file), *options, COLUMNS="124")
+    assert ran.out == printed
+
+
+async def test_a_name_is_a_rollout_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also beside a folder of that name: that one is written as a path, and who meant it is told so."""
+    (tmp_path / "shop").mkdir()
+    written(tmp_path / "shop", document(steps(10), LIMIT))
+    monkeypatch.chdir(tmp_path)
+    ran = await canary("plan", "shop", *SAID, command=COLD, KUBECONFIG="/nowhere")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no kubeconfig at /nowhere" in ran.err
+    assert ran.err.endswith("; there is also a folder of that name: for that one write ./shop\n")
+    for path in ("./shop", "shop/"):
+        assert (await canary("plan", path, *SAID, command=COLD)).out.startswith("shop: the plan")
+    several = await canary("plan", "shop", "none", *SAID, command=COLD)
+    assert (several.code, several.err) == (2, "Error: there is no file or folder none\n")
+    chosen = await canary("plan", "shop", "--rollout", "shop", *SAID, command=COLD)
+    assert chosen.code == 2
+    assert "write ./shop" in chosen.err
