@@ -24,7 +24,7 @@ def test_help_has_examples_and_says_what_it_does_to_others() -> None:
     """What one types, that writes happen three times more, what stable gets, and that gRPC is not compared."""
     ran = CliRunner().invoke(build(), ["comparer", "run", "-h"], prog_name="canary")
     assert ran.exit_code == 0
-    assert re.search(r"\n    canary comparer run --stable http://shop-stable:8080 .*  # ", ran.output)
+    assert re.search(r"\n    # .*\n    canary comparer run --stable http://shop-stable ", ran.output)
     words = " ".join(ran.output.split())
     assert "EVERYTHING BUT GET, HEAD AND OPTIONS HAPPENS THREE TIMES MORE" in words
     assert "Stable gets two requests more" in words

@@ -94,7 +94,7 @@ def test_a_request_that_says_nothing_of_the_canary() -> None:
 
 def test_an_argument_that_nobody_uses_and_one_that_the_request_uses() -> None:
     """Arguments are looked for in every part of a request."""
-    args = [{"name": "limit", "default": "1"}, {"name": "team", "default": "x"}, {"name": "idle", "default": "y"}]
+    args = [{"name": "limit", "default": "1"}, {"name": "team", "default": "x"}, {"name": "idle", "default": "z"}]
     web = {**GOOD, "method": "POST", "body": '{"team": "{{ args.team }}"}'}
     made = template(args=args, web=web)
     del made["spec"]["prometheus"]

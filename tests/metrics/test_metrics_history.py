@@ -137,7 +137,7 @@ async def test_whatever_it_answers_is_said_in_a_sentence(server: Ranges, answer:
 async def test_nobody_there_is_said(server: Ranges) -> None:
     """With the address."""
     server.url = "http://127.0.0.1:9"
-    with pytest.raises(HistoryError, match=r"http://127\.0\.0\.1:9: .*refused"):
+    with pytest.raises(HistoryError, match=r"http://127\.0\.0\.1:9 cannot be reached: .*refused"):
         await read(server, 5)
 
 

@@ -26,7 +26,7 @@ def test_every_verb_shows_examples(verb: str) -> None:
     """As those outside of the sandbox do."""
     shown = CliRunner().invoke(build(), ["sandbox", verb, "--help"], prog_name="canary")
     assert shown.exit_code == 0
-    assert re.search(rf"\n    canary sandbox {verb}( .*)?  # ", shown.output)
+    assert re.search(rf"\n    # .*\n    canary sandbox {verb}\b", shown.output)
 
 
 def test_it_lists_its_verbs() -> None:
