@@ -28,6 +28,7 @@ from canary.controller.settings import Settings
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, WORKLOADS, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
 from canary.routes.features import Feature
+from canary.telemetry import Telemetry
 from canary_sandbox.apiserver import AuditEntry
 from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.cluster import gateway_api_crds
@@ -459,3 +460,18 @@ async def town(folder: Path) -> AsyncIterator[Town]:
                     await stack.enter_async_context(made.following(resource))
                 await stack.enter_async_context(running(made.serve_people()))
                 yield made
+
+
+def told_everything() -> Telemetry:
+    """One in which every kind of series has a sample."""
+    telemetry = Telemetry()
+    telemetry.run_finished("n", "r", "Succeeded")
+    telemetry.weights("n", "r", desired=1, written=1, accepted=1)
+    telemetry.verdict("n", "r", "c", "Pass")
+    telemetry.value("n", "r", "c", 1.0)
+    telemetry.api_request("get", "pods", 200, 0.1)
+    telemetry.rollback_latency(0.1)
+    telemetry.tick(0.1)
+    telemetry.waits("n", "r", "Invalid")
+    telemetry.notification(("NotificationTarget", "n", "t"), "failed")
+    return telemetry

@@ -39,11 +39,11 @@ from deploy_kit import (
     program,
     run,
     templated,
+    told_everything,
 )
 
 from canary import __version__
 from canary.cli.main import build
-from canary.telemetry import Telemetry
 
 Json = dict[str, Any]
 
@@ -631,16 +631,7 @@ def expressions() -> list[str]:
 
 def test_alerts_and_dashboard_name_series_that_exist() -> None:
     """Every canary_… series that is asked for is one that the controller has, by its exact name."""
-    telemetry = Telemetry()
-    telemetry.run_finished("n", "r", "Succeeded")
-    telemetry.weights("n", "r", desired=1, written=1, accepted=1)
-    telemetry.verdict("n", "r", "c", "Pass")
-    telemetry.value("n", "r", "c", 1.0)
-    telemetry.api_request("get", "pods", 200, 0.1)
-    telemetry.rollback_latency(0.1)
-    telemetry.tick(0.1)
-    telemetry.waits("n", "r", "Invalid")
-    telemetry.notification(("NotificationTarget", "n", "t"), "failed")
+    telemetry = told_everything()
     exposed = {sample.name for family in telemetry.registry.collect() for sample in family.samples}
     asked = {name for expression in expressions() for name in OURS.findall(expression)}
     assert asked

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from canary.telemetry import Telemetry
+from deploy_kit import told_everything
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "install.md").read_text()
@@ -71,16 +70,7 @@ def test_the_page_names_every_alert() -> None:
 
 def test_the_page_names_every_series() -> None:
     """Each with its labels and whether it is a histogram; those of a Rollout have its own besides."""
-    telemetry = Telemetry()
-    telemetry.run_finished("n", "r", "Succeeded")
-    telemetry.weights("n", "r", desired=1, written=1, accepted=1)
-    telemetry.verdict("n", "r", "c", "Pass")
-    telemetry.value("n", "r", "c", 1.0)
-    telemetry.api_request("get", "pods", 200, 0.1)
-    telemetry.rollback_latency(0.1)
-    telemetry.tick(0.1)
-    telemetry.waits("n", "r", "Invalid")
-    telemetry.notification(("NotificationTarget", "n", "t"), "failed")
+    telemetry = told_everything()
     there = {}
     for family in telemetry.registry.collect():
         if not family.name.startswith("canary_"):
