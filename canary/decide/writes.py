@@ -125,6 +125,12 @@ def won_on_record(scope: Scope) -> bool:
     return recorded.run == scope.run.number and recorded.outcome is Outcome.SUCCEEDED
 
 
+def begun_on_record(scope: Scope) -> bool:
+    """Whether the API server's copy of the status is about this run, and has no end of it."""
+    recorded = scope.facts.recorded
+    return recorded.run == scope.run.number and recorded.outcome is None
+
+
 @asked_once
 def due(scope: Scope) -> tuple[WriteRoute, ...]:
     """Every route that does not say yet what the run wants it to say. Each stands alone: none waits for another."""
@@ -301,6 +307,10 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
         return None
     if route.stale and mode is Mode.STEP:
         # Nothing of this run: without the annotation it is read, from then on, by what the spec names now.
+        there = route.intent is None and not _moved(route, plan)
+        return None if there else WriteRoute(route.key, plan, None)
+    if not route.declared and mode is Mode.STEP and begun_on_record(scope):
+        # The run before had it, and this one has not: once that is on record it is its owner's, or another Rollout's.
         there = route.intent is None and not _moved(route, plan)
         return None if there else WriteRoute(route.key, plan, None)
     if _in_place(scope, route, plan, mode):

@@ -32,7 +32,7 @@ NOTHING_COUNTED = TrafficStatus()
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
     scope = Scope(spec, decision.status, facts)
-    coming = {action.key: action.plan for action in decision.actions if isinstance(action, WriteRoute)}
+    coming = {action.key: action for action in decision.actions if isinstance(action, WriteRoute)}
     routes = tuple(_route(scope, route, coming.get(route.key)) for route in facts.routes)
     written = scope.found.weight
     accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
@@ -144,7 +144,7 @@ def summary(status: RolloutStatus) -> str:
     return f"{len(counted)}/{len(counted)} pass"
 
 
-def _route(scope: Scope, route: RouteView, coming: RoutePlan | None) -> RouteStatus:
+def _route(scope: Scope, route: RouteView, coming: WriteRoute | None) -> RouteStatus:
     """`coming`: what is being written to it, if anything is."""
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     active = scope.active
@@ -167,6 +167,8 @@ def _route(scope: Scope, route: RouteView, coming: RoutePlan | None) -> RouteSta
         baseline, mirrors = _with_strays(scope, route, baseline, mirrors)
     if not owned:
         share, shares = route.share, {}
+    # One that no spec names is nobody's once its annotation is off; if that could not be written it goes on saying whose it is.
+    released = active and not route.declared and coming is not None and coming.intent is None
     return route_seen(
         before,
         generation=route.generation,
@@ -177,17 +179,17 @@ def _route(scope: Scope, route: RouteView, coming: RoutePlan | None) -> RouteSta
         share=number(share) if share is not None else before.share,
         shares=shares,
         lowered=_lowered(scope, route) if owned else {},
-        resumed=_resumed(scope, route, coming) if owned else {},
+        resumed=_resumed(scope, route, coming.plan if coming is not None else None) if owned else {},
         altered=route.generation
         if owned and route.generation in {scope.facts.altered.get(route.key), before.altered}
         else 0,
-        owned=owned,
+        owned=owned and not released,
         pair=_pair(scope, route, owned=owned),
         baseline=baseline if active else {},
         rules=_marks(before, route, baseline) if active else {},
         mirrors=mirrors if active and owned else {},
         added=added if active and owned else {},
-        places=_places(before, route, coming.added if coming is not None else {}, added) if active else {},
+        places=_places(before, route, coming.plan.added if coming is not None else {}, added) if active else {},
     )
 
 
