@@ -39,6 +39,7 @@ from canary.model.evolution import (
     used_up,
     won_without_swap,
 )
+from canary.model.requests import Verb
 from canary.model.run_status import Outcome, RunStatus
 from canary.model.shares import Shares
 from canary.model.status import Phase, RolloutStatus
@@ -324,6 +325,10 @@ def a_run_ahead(scope: Scope) -> Scope:
     return scope if kept_by_hand(scope) else scope.with_(phase=Phase.PROGRESSING, paused=None)
 
 
+BEGINNINGS = frozenset({Verb.START, Verb.RETRY})
+"""Requests that begin a run, and are for none that is under way."""
+
+
 def as_somebody_asked(scope: Scope) -> Scope:
     """What only a person can say counts where the record has a request of theirs in this run, and what belongs to it.
 
@@ -332,10 +337,11 @@ def as_somebody_asked(scope: Scope) -> Scope:
     if not scope.active or scope.run.outcome is not None:
         return scope
     run, step, last = scope.run, scope.step, scope.status.last_request
-    asked = last is not None and last.at >= run.started_at - AGREE
+    # What has begun the run is on record of nearly every run, and says nothing of what came in it.
+    asked = last is not None and last.at >= run.started_at - AGREE and last.verb not in BEGINNINGS
     if (run.full or run.ignore_unknown) and not (asked and run.full and run.full_at is not None):
         scope = scope.with_(run=unhurried(run))
-    if step.approved and not asked:
+    if step.approved and not (asked and last is not None and last.at >= step.started_at):
         scope = scope.with_(step=used_up(step))
     if any(record.resumed for record in scope.status.routes) and not asked:
         scope = scope.with_(routes=tuple(resumed_over(record, {}) for record in scope.status.routes))

@@ -365,6 +365,35 @@ def test_one_approval_approves_one_step() -> None:
     assert (last.id, last.words, world.request) == ("p1", "done: step 1/3 is approved", None)
 
 
+@pytest.mark.parametrize("begun_by", ["start", "revision"])
+@pytest.mark.parametrize("last", ["none", "pause and resume at the step before"])
+def test_a_forged_approval_is_none(begun_by: str, last: str) -> None:
+    """Whoever may write statuses writes that a step is approved. The request that began the run is no approval, nor is one of another step."""
+    steps = [{"weight": 10, "hold": "10s"}, {"weight": 20, "approval": {}}, {"weight": 50}]
+    world = World(spec_of(steps=steps, checks=None, trigger="Manual" if begun_by == "start" else "OnRevision"))
+    world.run()
+    world.revise("b")
+    if begun_by == "start":
+        world.ask("start", id_="s1")
+    world.run()
+    if last != "none":
+        for verb in ("pause", "resume"):
+            world.ask(verb, id_=verb)
+            world.wait(1)
+    world.wait(60)
+    assert world.decision is not None
+    assert (world.decision.reason, world.share()) == (reasons.AWAITING_APPROVAL, 20)
+    world.recorded["step"]["approved"] = True
+    world.recorded["phase"] = "Progressing"
+    world.recorded.pop("paused", None)
+    world.crash()
+    world.wait(60)
+    assert (world.share(), world.decision.reason) == (20, reasons.AWAITING_APPROVAL)
+    world.ask("promote", id_="p1")
+    world.wait(60)
+    assert world.share() == 50
+
+
 def test_an_abort_that_the_routes_remember_is_done() -> None:
     """Crash between the rollback's write and the status: the abort is recorded as done, and as the reason."""
     world = begun()
