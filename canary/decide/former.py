@@ -68,14 +68,23 @@ def in_use(scope: Scope) -> bool:
     return scope.has_traffic or bool(scope.facts.users)
 
 
+def doubtful(scope: Scope) -> bool:
+    """Whether nobody can tell whose the canary is: the spec cannot be read, or another Rollout names it. What else is wrong gives it no traffic."""
+    taken = any(problem.reason == reasons.CONFLICTING_ROLLOUT for problem in scope.facts.problems)
+    return bool(scope.facts.unread) or taken or scope.facts.blind
+
+
 def looked_at(scope: Scope) -> tuple[RouteKey, ...]:
     """The routes by which is told that a canary has no traffic."""
     return tuple(route.key for route in scope.live_routes)
 
 
 def unknown(scope: Scope) -> bool:
-    """Whether some route cannot be read, or some gateway may not go by it yet, so that nobody knows what is sent where."""
-    return len(scope.live_routes) < len(scope.facts.routes) or scope.unaccepted is not None
+    """Whether some route cannot be seen, or some gateway may not go by it yet, so that nobody knows what is sent where.
+
+    One that is not there sends nothing; what one sends that lists the pair no more is told by `Facts.users`.
+    """
+    return any(route.missing or (route.exists and not route.acceptance.accepted) for route in scope.facts.routes)
 
 
 def due(scope: Scope) -> Iterator[datetime]:

@@ -179,7 +179,7 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     scale = scope.spec.scale
     if book is None or canary is None or scale is None:
         return _released(scope, leaving=leaving), None
-    if former.in_use(scope) or scope.facts.blind or scope.facts.problems or (not leaving and former.unknown(scope)):
+    if former.in_use(scope) or former.doubtful(scope) or (not leaving and former.unknown(scope)):
         # Somebody gives it traffic, or uses it otherwise, or nobody can tell: it is theirs, and drains when that is over.
         if leaving:
             return _released(scope.with_(scale=None), leaving=True), None

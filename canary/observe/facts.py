@@ -257,7 +257,7 @@ def _former(
 
 def _users(store: Store, rollout: Rollout, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> str:
     """Who sends users to the canary besides the rules that this Rollout drives; those who may not (no ReferenceGrant) do not."""
-    own = {route.key for route in routes}
+    own = {route.key for route in routes if route.exists and not route.problem}
     beside = next((f"{rule} of {route.label}" for route in routes for rule in route.besides), "")
     canary, asked = Backend.of(spec.canary, rollout.namespace), set[tuple[str, str]]()
     for key in () if beside else store.senders.of(canary):

@@ -121,3 +121,54 @@ async def test_a_deletion_waits_for_no_other_use(world: World) -> None:
     await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
     await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=60)
     assert replicas(world) == before > 0
+
+
+NO_SUCH_TEMPLATE = [{"template": {"name": "nope", "kind": "CheckTemplate"}}]
+
+
+@pytest.mark.parametrize("what", ["the route is deleted", "the spec names a template that is not there"])
+async def test_what_is_wrong_with_a_declaration_keeps_no_canary(world: World, what: str) -> None:
+    """Nobody sends it anything, whatever else is the matter: its streams end as they were to."""
+    await failed(world, shop())
+    if what == "the route is deleted":
+        await world.alice.delete(HTTPROUTES, "shop", world.namespace)
+    else:
+        await world.edit(checks=NO_SUCH_TEMPLATE)
+    await world.until(lambda: world.phase() == "Invalid", within=5)
+    await world.until(lambda: replicas(world) == 0, within=20)
+    await world.until(lambda: "scale" not in world.status(), within=5)
+
+
+@pytest.mark.parametrize("gone", ["route", "template"])
+@pytest.mark.parametrize("when", ["in its run", "in its drain"])
+async def test_a_folder_that_is_deleted_takes_the_replicas_along(world: World, gone: str, when: str) -> None:
+    """`kubectl delete -f` deletes one object after the other, and the Rollout not first."""
+    spec: Json = {"checks": [check(interval="1s")]}
+    await world.furnish(shop())
+    await world.declare("shop", scale=SCALE, steps=STEPS, **spec)
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    template = deployment_document("canary", 2)["spec"]["template"]
+    await world.gitops.merge_patch(DEPLOYMENTS, "canary", world.namespace, {"spec": {"template": template}})
+    await world.until(lambda: world.weights("shop")[1] == 50)
+    if when == "in its drain":
+        await world.ask("abort")
+        await world.until(lambda: world.phase() == "RolledBack", within=10)
+    if gone == "route":
+        await world.alice.delete(HTTPROUTES, "shop", world.namespace)
+    else:
+        await world.edit(checks=NO_SUCH_TEMPLATE)
+    await world.settle()
+    await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+    await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=120)
+    assert replicas(world) == 0
+
+
+async def test_a_rule_that_lists_the_pair_no_more_keeps_it_by_what_it_sends(world: World) -> None:
+    """The owner has given the rule to the canary alone: that is traffic, though it is none that a run could move."""
+    await failed(world, shop())
+    await world.set_rules(world.alice, rule(backend("canary", 1), name="main"))
+    await world.pass_(60)
+    assert replicas(world) > 0
+    await world.set_rules(world.alice, rule(backend("stable", 1), name="main"))
+    await world.until(lambda: replicas(world) == 0, within=20)

@@ -407,7 +407,7 @@ def test_a_deployment_that_another_rollout_uses_is_not_taken_away() -> None:
     made = world()
     made.ask("abort", id_="a1")
     made.run()
-    made.trouble = (Problem("spec.scale", "Rollout neighbour names workload canary too"),)
+    made.trouble = (Problem("spec.scale", "Rollout neighbour names workload canary too", reasons.CONFLICTING_ROLLOUT),)
     made.wait(100)
     assert (made.phase, made.canary.replicas) == (Phase.INVALID, 1)
     made.trouble = ()
@@ -418,7 +418,7 @@ def test_a_deployment_that_another_rollout_uses_is_not_taken_away() -> None:
 def test_nor_when_its_rollout_is_deleted() -> None:
     """Then it stays, and the deletion waits for nothing."""
     made = world()
-    made.trouble = (Problem("spec.scale", "Rollout neighbour names workload canary too"),)
+    made.trouble = (Problem("spec.scale", "Rollout neighbour names workload canary too", reasons.CONFLICTING_ROLLOUT),)
     made.delete()
     made.run()
     assert (made.gone, made.canary.replicas, made.canary.scaled, made.share()) == (True, 1, False, 0)
