@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import Fault, Gateways, Workload, World, begun, spec_of
 
+from canary.decide import reasons
 from canary.decide.facts import Problem, ScalingView
 from canary.decide.pausing import paused_for
 from canary.decide.scope import Scope
