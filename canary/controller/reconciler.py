@@ -243,10 +243,11 @@ class Reconciler:
 
     @staticmethod
     def _blames(before: RolloutStatus, after: RolloutStatus) -> bool:
-        """Whether a decision says of somebody that they changed the weights: that another controller ended the run looks alike."""
+        """Whether a decision says of somebody that they changed the weights: that another controller ended the run looks alike, or went on with it."""
         reason = after.paused.reason if after.paused else ""
         known = before.paused.reason if before.paused else ""
-        return reason != known and reason in {LOWERED_BY_HAND, CONTESTED}
+        put_back = bool({*after.overrides} - {*before.overrides})
+        return put_back or (reason != known and reason in {LOWERED_BY_HAND, CONTESTED})
 
     async def _still_so(self, observation: Observation) -> bool:
         try:

@@ -71,7 +71,7 @@ def history(world: World, name: str) -> str:
     return "\n".join(map(str, sorted(rows, key=lambda row: row[0])))
 
 
-async def furnish(world: World) -> None:
+async def furnish(world: World, hold: str = "1s") -> None:
     """Seventy routes, and a Rollout for each."""
     await world.furnish(*(route_document(name, rule(backend("stable", 100), backend("canary", 0))) for name in NAMES))
     for name in NAMES:
@@ -79,7 +79,7 @@ async def furnish(world: World) -> None:
             name,
             routes=[{"name": name}],
             workloads=None,
-            steps=[{"weight": 10, "hold": "1s"}, {"weight": 50, "hold": "1h"}],
+            steps=[{"weight": 10, "hold": hold}, {"weight": 50, "hold": "1h"}],
         )
 
 
@@ -99,6 +99,49 @@ async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World
             await controllers.ready(second, PATIENCE)
             for stop in range(STOPS):
                 first, second = await one_stop(world, controllers, first, second, stop, rng)
+        finally:
+            await controllers.end()
+
+
+async def test_a_holder_that_wakes_up_takes_nothing_back_that_its_successor_has_given(
+    world: World, tmp_path: Path
+) -> None:
+    """It is stopped in the hold of step one. By the time that it goes on healthy runs are a step further, and stay there."""
+    async with Metrics().serve() as metrics:
+        controllers = Controllers(world, tmp_path, metrics, LEASE)
+        try:
+            await furnish(world, hold="4s")
+            first = await controllers.start()
+            await until(
+                lambda: all(world.phase(name) == "Idle" for name in NAMES), "every Rollout is at rest", PATIENCE
+            )
+            second = await controllers.start()
+            await controllers.ready(second, PATIENCE)
+            await asyncio.gather(*(world.ask({"id": "0", "verb": "start", "by": "alice"}, name=name) for name in NAMES))
+            await until(lambda: all(world.step(name) == 1 for name in NAMES), "every run is at step one", PATIENCE)
+            first.send_signal(signal.SIGSTOP)
+            await until(
+                lambda: all(
+                    world.step(name) == 2 and world.condition("RoutesAccepted", name)["status"] == "True"
+                    for name in NAMES
+                ),
+                "the second has gone on with all of them",
+                PATIENCE,
+            )
+            await asyncio.sleep(2)
+            version = int(world.records.versions["httproutes"][-1]["metadata"]["resourceVersion"])
+            first.send_signal(signal.SIGCONT)
+            await asyncio.wait_for(first.wait(), PATIENCE)
+            assert "another controller holds the Lease" in controllers.log(first)
+            await asyncio.sleep(1)
+            lowered = [
+                route["metadata"]["name"]
+                for route in world.records.versions["httproutes"]
+                if int(route["metadata"]["resourceVersion"]) > version
+                and pair_weights(route["spec"]["rules"][0])[1] < 50
+            ]
+            assert not lowered, f"{lowered}\n{history(world, lowered[0])}\n{controllers.log(first)[-20_000:]}"
+            assert {world.phase(name) for name in NAMES} == {"Progressing"}
         finally:
             await controllers.end()
 
