@@ -70,7 +70,7 @@ def _at_rest(scope: Scope, *, may_begin: bool) -> Decision:
             return _rest(scope, f"revision {revision} waits: {objecting[0].message}", objecting[0].reason)
         return start(scope, by="revision", reason=f"canary workload has revision {revision}")
     words, reason = _resting_words(scope, objecting)
-    return _rest(scope, f"{words}{untidied(scope)}", reason)
+    return _rest(scope, f"{words}{untidied(scope)}{scaling.stuck(scope)}", reason)
 
 
 def _traffic_at_rest(scope: Scope) -> Scope:

@@ -209,6 +209,14 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind, former.looked_at(scope)), tell), wait
 
 
+def stuck(scope: Scope) -> str:
+    """Why the replicas that are to go are still there, in words behind a semicolon; empty: they are about to go, or are none of ours."""
+    book, canary, view = scope.status.scale, scope.facts.canary, scope.facts.scaling
+    if scope.active or book is None or book.drained_since is None or canary is None or not view.failed:
+        return ""
+    return f"; {canary.name} cannot be scaled to 0: {view.failed}"
+
+
 def _released(scope: Scope, *, leaving: bool = False) -> Scope:
     """Nothing is to be done about replicas any more: what was ours of them is given back. A deletion tries that once."""
     canary, view = scope.facts.canary, scope.facts.scaling

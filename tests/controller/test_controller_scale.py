@@ -211,8 +211,10 @@ async def test_a_policy_that_holds_the_replicas_is_named_and_not_besieged(world:
     before = patches(world, "deployments", "scale")
     await world.pass_(600)
     assert patches(world, "deployments", "scale") - before <= 4
+    assert "canary cannot be scaled to 0" in world.message()
     world.api.faults.remove(policy)
     await world.until(lambda: replicas(world) == 0)
+    await world.until(lambda: "cannot be scaled" not in world.message().partition("rolled back")[2], within=5)
     await world.pass_(5)
     assert (ours(world), list(clean(world))) == ([], [])
 
