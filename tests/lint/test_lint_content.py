@@ -23,7 +23,7 @@ from lint_kit import (
 
 from canary.lint.findings import Severity, field_of, path_of
 from canary.lint.run import lint
-from canary.lint.source import read
+from canary.lint.source import LARGEST, read
 
 USE: Json = {"template": {"name": "latency", "kind": "ClusterCheckTemplate"}}
 CODE: Json = {"query": 'sum(rate(errors{service="{{ canary.service }}", code="{{ args.code }}"}[{{ window }}]))'}
@@ -777,9 +777,12 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("x: !vault secret\n", 1, "not YAML: could not determine a constructor"),
         ("a: \x01\n", 0, "not YAML"),
         ("x: !!int many\n", 0, "a value cannot be read"),
-        ("a: &a [*a]\n", 1, "too large or too deep"),
-        (BOMB, 1, "too large or too deep once its aliases are spelled out"),
-        (f"a: [{','.join('1' * 200_001)}]\n", 1, "too large or too deep: more than 200,000 values"),
+        ("a: &a [*a]\n", 1, "too deep: it has more than 100 levels once its aliases are spelled out"),
+        (BOMB, 1, "too large: it has more than 200,000 values once its aliases are spelled out"),
+        (f"a: [{','.join('1' * 200_001)}]\n", 1, "too large: it has more than 200,000 values"),
+        ("\n---\n" + "[" * 102 + "]" * 102 + "\n", 3, "too deep: it has more than 100 levels"),
+        ("? " * 10_000, 1, "too deep: it has more than 100 levels"),
+        (f"a: [{'1,' * 200_000}1, and {{nothing ]of: this, is read", 1, "too large: it has more than 200,000 values"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_finding(text: str, line: int, words: str) -> None:
@@ -788,6 +791,30 @@ def test_what_cannot_be_read_is_a_finding(text: str, line: int, words: str) -> N
     assert documents == []
     assert [(finding.line, finding.severity) for finding in findings] == [(line, "error")]
     assert words in findings[0].message
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85"], ids=repr)
+def test_a_document_that_is_too_large_is_refused_before_it_is_read(end: str) -> None:
+    """With its size and the bound; the others of the file are read, and found where they are."""
+    small = end.join(("---", "kind: Small", "x: {a: 1, a: 2}", ""))
+    large = end.join(("--- # this is no YAML", f"a: ][ {'é' * (LARGEST // 2)}", "  ---", "----", ""))
+    documents, findings = read(small + large + small.replace("a: 2", "b: 2"), "m.yaml")
+    assert [document.kind for document in documents] == ["Small"]
+    assert documents[0].position(("x", "b")) == (10, 11)
+    assert [(finding.line, finding.message) for finding in findings] == [
+        (4, "the document has 3.0 MiB, and no more than 3 MiB are read of one"),
+        (3, "the key 'a' is given twice, first in line 3"),
+    ]
+    assert "no API server takes as much" in findings[0].advice
+
+
+def test_a_file_may_be_larger_than_a_document() -> None:
+    """As a whole rendering is, or a bundle of definitions."""
+    document = "---\nkind: x\n" + (
+        "# of a line of comment that has eighty characters, of which a newline is the last\n" * 20_000
+    )
+    documents, findings = read(document * 3, "m.yaml")
+    assert (len(documents), findings) == (3, [])
 
 
 def test_yaml_is_read_as_kubectl_reads_it() -> None:
