@@ -179,6 +179,58 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         "error",
     ),
     (
+        "seconds for an argument that is written in milliseconds",
+        [rollout(checks=[{**USE, "args": {"limit": "300"}}]), template()],
+        "spec.checks[0].args.limit",
+        "300 has no unit, so it counts as 300s; the default of the template is 500ms",
+        "warning",
+    ),
+    (
+        "a bare number, too",
+        [rollout(checks=[{**USE, "args": {"limit": 0.3}}]), template()],
+        "spec.checks[0].args.limit",
+        "0.3 has no unit, so it counts as 0.3s",
+        "warning",
+    ),
+    (
+        "a part for an argument that is written as a percentage",
+        [rollout(checks=[{**USE, "args": {"limit": 5}}]), template(args=[{"name": "limit", "default": "1%"}])],
+        "spec.checks[0].args.limit",
+        "5 has no unit, so it counts as 500%; the default of the template is 1%",
+        "warning",
+    ),
+    (
+        "a percentage for a duration",
+        [rollout(checks=[{**USE, "args": {"limit": "5%"}}]), template()],
+        "spec.checks[0].args.limit",
+        "5% is a percentage, and the default of the template is 500ms, a duration",
+        "warning",
+    ),
+    (
+        "a number without a unit that is a part of a query",
+        [
+            rollout(checks=[{**USE, "args": {"range": "300"}}]),
+            template(
+                args=[{"name": "range", "default": "5m"}],
+                threshold={"max": 1},
+                prometheus={"query": 'sum(rate(n{s="{{ canary.service }}"}[{{ args.range }}]))'},
+            ),
+        ],
+        "spec.checks[0].args.range",
+        "300 has no unit, and the default of the template is 5m",
+        "warning",
+    ),
+    (
+        "and one of the counters of traffic",
+        [
+            rollout(traffic={**COUNTED, "args": {"name": "300"}}),
+            counter(args=[{"name": "name", "default": "5m"}], traffic=NAMED),
+        ],
+        "spec.traffic.args.name",
+        "300 has no unit, and the default of the template is 5m",
+        "warning",
+    ),
+    (
         "a template with another name than those of the files",
         [rollout(checks=[USE]), template("latency-p99")],
         "spec.checks[0].template.name",
@@ -806,6 +858,36 @@ def test_a_document_that_is_too_large_is_refused_before_it_is_read(end: str) -> 
         (3, "the key 'a' is given twice, first in line 3"),
     ]
     assert "no API server takes as much" in findings[0].advice
+
+
+@pytest.mark.parametrize(
+    ("default", "given"),
+    [
+        ("500ms", "300ms"),
+        ("500ms", "0.3s"),
+        ("500ms", "0"),
+        ("1%", "0.5%"),
+        ("0.5", "300ms"),
+        ("0.5", "1%"),
+        ("0.5", 2),
+        (None, "300"),
+        ("500ms", None),
+    ],
+)
+def test_a_unit_is_missed_only_where_the_default_has_one(default: str | None, given: str | int | None) -> None:
+    """Nothing is asked of zero, or beside a default that has no unit itself: a Rollout may be more precise than its template."""
+    argument = {"name": "limit"} | ({} if default is None else {"default": default})
+    check = USE if given is None else {**USE, "args": {"limit": given}}
+    found = linted(rollout(checks=[check]), template(args=[argument])).findings
+    assert [finding for finding in found if "unit" in finding.text or "percentage" in finding.text] == []
+
+
+def test_a_unit_that_is_missed_may_be_one_of_two() -> None:
+    """The one of the default, or the one that the number has now."""
+    for default, given, advice in (("500ms", "300", "300ms or 300s"), ("5s", "3", "3s"), ("1%", "0.05", "0.05% or 5%")):
+        spelled = template(args=[{"name": "limit", "default": default}])
+        (found,) = problems(rollout(checks=[{**USE, "args": {"limit": given}}]), spelled)
+        assert found.advice == f"say the unit: {advice}"
 
 
 def test_a_file_may_be_larger_than_a_document() -> None:
