@@ -12,12 +12,13 @@ from typing import Any
 from canary.act.gate import Gate
 from canary.act.reading import moved, still_so
 from canary.decide.actions import ReleaseReplicas, ScaleWorkload
-from canary.errors import Conflict, Unprocessable, WriteAltered
+from canary.errors import Conflict, NotFound, Unprocessable, WriteAltered
 from canary.json_patch import add, pointer, unmoved
-from canary.kube import WORKLOADS, Kube, Resource
-from canary.observe.objects import Key
+from canary.kube import ROUTES, WORKLOADS, Kube, Resource
+from canary.observe.objects import Key, version
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
+from canary.routes.key import RouteKey
 from canary.routes.ownership import replicas_given_back
 
 Json = dict[str, Any]
@@ -37,7 +38,7 @@ class ReplicaWriter:
     async def scale(self, action: ScaleWorkload, rollout: Json, gate: Gate) -> bool:
         """Give a workload so many replicas; False when the world is another one than the decision saw. Raises WriteAltered.
 
-        The workload is read before the Rollout, and the patch tests that nobody has written the workload since: whoever has
+        The workload, and the routes that have to send it nothing, are read before the Rollout, and the patch tests that nobody has written the workload since: whoever has
         ended or begun a run in between is either seen in the Rollout, or has written the workload.
         """
         of = WORKLOADS[action.kind]
@@ -45,6 +46,9 @@ class ReplicaWriter:
         if (seen.get("spec") or {}).get("replicas", 0) != action.found:
             self._keep(of, seen)
             return False
+        for key in action.idle:
+            if not await self._as_seen(key):
+                return False
         if not await still_so(self._kube, self._store, self._key, rollout):
             return False
         gate(False)
@@ -64,6 +68,18 @@ class ReplicaWriter:
                 "admission webhook or policy changes our write; let it leave the scale subresource alone"
             )
         return True
+
+    async def _as_seen(self, key: RouteKey) -> bool:
+        """Whether a route is, this very moment, as the store has it; else what is there is kept, to decide anew."""
+        try:
+            fresh = await self._kube.get(ROUTES[key.kind], key.name, key.namespace)
+        except NotFound:
+            return True  # it sends nothing
+        kept = self._store.routes.get(key)
+        if kept is not None and version(fresh) == kept.version:
+            return True
+        self._store.put_route(fresh, answer=True)
+        return False
 
     async def release(self, action: ReleaseReplicas) -> bool | None:
         """Give the ownership back; None where nothing is ours."""

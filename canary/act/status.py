@@ -97,6 +97,11 @@ class StatusWriter:
         return self._writing is not None
 
     @property
+    def owes(self) -> bool:
+        """Whether something of the status was not kept, and will be tried again."""
+        return bool(self._unkept)
+
+    @property
     def run(self) -> object:
         """The number of the run on record, as far as that was known when it was read or written last."""
         run = self.recorded.get("run")
@@ -146,12 +151,14 @@ class StatusWriter:
 
     def urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
         """How soon this status has to be written, after what was written for its step already."""
+        now = self._now()
         step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
         if step != self._step:
             self._step, self._writes_in_step = step, 0
-        how = urgency(rollout.status, status, self._writes_in_step)
-        self._aging.goes_on(self._now(), counts=counts(status))
-        return Urgency.NOW if how is Urgency.NONE and self._aging.is_due(self._now()) else how
+        how = urgency(self._unkept.granted(rollout.status, status, now), status, self._writes_in_step)
+        self._aging.goes_on(now, counts=counts(status))
+        again = self._unkept.again(rollout.status, status, now) or self._aging.is_due(now)
+        return Urgency.NOW if how is Urgency.NONE and again else how
 
     async def write(self, status: RolloutStatus, how: Urgency, gate: Gate, interrupt: asyncio.Event) -> bool:
         """Write the status if it is worth it now; the rest of the run does not depend on whether that works.
@@ -159,7 +166,7 @@ class StatusWriter:
         Returns whether it was written by the time that this ends: with the write, with `interrupt`, or after PATIENCE.
         """
         now = self._now()
-        if how is Urgency.NONE or self._unkept.vain(self.recorded, status, now):
+        if how is Urgency.NONE:
             self._settling_since = self._due = None
             return False
         self._settling_since = self._settling_since or now
@@ -246,7 +253,7 @@ class StatusWriter:
         self._store.put_rollout(fresh, answer=True)
         if replaced is not None:  # else the watch has told of it before the answer came
             self._on_recorded(replaced, fresh)
-        words = self._unkept.compare(meant, fresh.get("status") or {}, now)
+        words = self._unkept.compare(meant, fresh.get("status") or {}, now, active=status.active)
         if words:
             log.warning("status of %s/%s: %s", namespace, name, words)
             self._on_refused(fresh, EmitEvent("Warning", STATUS_REFUSED, words[:1024]))

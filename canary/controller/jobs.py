@@ -32,7 +32,16 @@ from canary.controller.job_documents import (
     worded,
 )
 from canary.controller.job_requests import JobRequests
-from canary.errors import AlreadyExists, ApiError, Forbidden, NotFound, Refused, Unavailable, Unprocessable
+from canary.errors import (
+    AlreadyExists,
+    ApiError,
+    Forbidden,
+    NotFound,
+    Refused,
+    Unavailable,
+    Unprocessable,
+    WriteAltered,
+)
 from canary.fair import Tenant
 from canary.kube import Kube
 from canary.metrics.port import Query, Refusal
@@ -61,8 +70,10 @@ POLL = 1.0
 SLOWEST_POLL = 5.0
 GRACE = 60.0
 """Seconds after its time in which a Job has to be ended by the API server."""
-NOT_RUN = frozenset({"JobRefused", "JobUnknown"})
+NOT_RUN = frozenset({"JobRefused", "JobUnknown", "JobAltered"})
 """Why nothing is known of a Job that has not been run to its end."""
+ONCE = ("backoffLimit", "completions", "parallelism")
+"""What of a Job says that its test is run once, so that one exit code is its answer."""
 AT_THE_END = 0.3
 """Seconds that a controller which ends gives to what is to be removed."""
 NAMES = 8
@@ -112,6 +123,8 @@ class Jobs:
             return await self._watched(job, run_of, made, now)
         except Forbidden as error:
             return await self._forbidden(job, tenant, error, now)
+        except WriteAltered as error:
+            return Unreachable(now, "JobAltered", str(error), job.text)
         except (Unprocessable, Refused) as error:
             return Malformed(now, "JobRefused", f"the API server refuses the Job: {worded(error)}", job.text)
         except ApiError as error:
@@ -243,9 +256,15 @@ class Jobs:
                 began = self._clock.now()
                 until = began + timedelta(seconds=job.timeout + GRACE)
                 self._made = {each: made for each, made in self._made.items() if made.until > began}
-                self._made[key] = made = _Made(
-                    run_of.namespace, name, created["metadata"]["uid"], question, began, until
-                )
+                made = _Made(run_of.namespace, name, created["metadata"]["uid"], question, began, until)
+                altered = _altered(body, created)
+                if altered:
+                    await self._gone(made, tenant)
+                    raise WriteAltered(
+                        f"an admission policy changes {altered} of Job {name}, so what it ends with may not be what its test has said; "
+                        "let it leave Jobs of checks alone"
+                    )
+                self._made[key] = made
                 return made
         return None
 
@@ -286,7 +305,7 @@ class Jobs:
                 if spent > job.timeout + GRACE:
                     raise
                 continue
-            if not _is(found, made.uid, run_of.uid):
+            if found["metadata"]["uid"] != made.uid:
                 return Malformed(now, "JobGone", f"Job {name} was replaced by somebody before it ended", job.text)
             how = ended(found)
             if how:
@@ -337,7 +356,8 @@ class Jobs:
 
     async def _there(self, made: _Made, tenant: Tenant) -> bool:
         try:
-            return _is(await self._requests.job(tenant, made.name), made.uid, tenant[1])
+            found = await self._requests.job(tenant, made.name)
+            return bool(found["metadata"]["uid"] == made.uid)
         except NotFound:
             return False
 
@@ -392,14 +412,18 @@ class Jobs:
             await self._swept(uid, name, tenant, created["metadata"]["uid"])
 
     async def _swept(self, owner: str, name: str, tenant: Tenant, uid: str = "") -> None:
-        """Remove the Job of this name that the Rollout owns, and that nobody waits for. Without its uid it may yet appear."""
+        """Remove the Job of this name that nobody waits for, and that this process has created.
+
+        That is told by its uid, whatever a policy makes of its owner. Without that it may yet appear, and is the one that the Rollout owns.
+        """
         error: ApiError | None = None
         for pause in LOOKS:
             if pause:
                 await self._clock.sleep(pause)
             try:
                 found = await self._requests.job(tenant, name)
-                if _is(found, uid or found["metadata"]["uid"], owner) and not self._wanted(found, tenant[0]):
+                ours = found["metadata"]["uid"] == uid if uid else owned(found, owner)
+                if ours and not self._wanted(found, tenant[0]):
                     await self._delete(tenant, found)
             except NotFound:
                 error = None
@@ -420,9 +444,10 @@ class Jobs:
         task.add_done_callback(self._tasks.discard)
 
 
-def _is(found: Json, uid: str, rollout: str) -> bool:
-    """Whether it is the very Job, and still the Rollout's."""
-    return found["metadata"]["uid"] == uid and owned(found, rollout)
+def _altered(sent: Json, kept: Json) -> str:
+    """Which of the fields that say how often it is tried are others than was sent; empty: none."""
+    found = kept.get("spec") or {}
+    return ", ".join(f"spec.{name}" for name in ONCE if found.get(name) != sent["spec"][name])
 
 
 def _stay(tenant: Tenant, error: ApiError) -> None:

@@ -58,6 +58,7 @@ class Manager:
         self._expected: tuple[int, asyncio.Event] | None = None
         self.last_sign = time.monotonic()
         deps.store.rivals.on_moved = self._moved
+        deps.store.on_sent = self.wake
 
     async def __aenter__(self) -> Self:
         return self

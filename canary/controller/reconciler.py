@@ -212,7 +212,7 @@ class Reconciler:
         if result.moved or wrote:
             self._wake.set()
             return None
-        following = self._next(observation, owed=how is not Urgency.NONE)
+        following = self._next(observation, owed=how is not Urgency.NONE or self._record.owes)
         return (
             min(quarrel, following) if quarrel is not None and isinstance(following, datetime) else quarrel or following
         )

@@ -82,12 +82,16 @@ class ForgetPodSpec:
 
 @dataclass(frozen=True, slots=True)
 class ScaleWorkload:
-    """Give a workload so many replicas, by its scale subresource: only if it still has as many as were `found`."""
+    """Give a workload so many replicas, by its scale subresource: only if it still has as many as were `found`.
+
+    `idle` are the routes that have to be as they were seen, since they send it nothing: a watch may be late.
+    """
 
     target: str
     found: int
     replicas: int
     kind: str
+    idle: tuple[RouteKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

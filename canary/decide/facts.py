@@ -370,6 +370,8 @@ class Facts:
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
     former: Mapping[tuple[str, str], FormerView] = field(default_factory=dict)
     """Workloads on record as scaled that are not the canary, by kind and name."""
+    users: str = ""
+    """What besides the rules of this Rollout sends users to the canary, in words. Looked at only where it has replicas to take away."""
     time_of_day: datetime | None = None
     """What the API server's clock says, which is set by its people: for hours of the week and nothing else. None: nobody knows."""
     gate: Measurement | None = None

@@ -18,6 +18,7 @@ from canary.model.scaling import AfterRun
 from canary.model.status import RolloutStatus
 from canary.model.workload_status import FormerCanaryStatus
 from canary.model.workloads import foreign, traits
+from canary.routes.key import RouteKey
 
 
 def anything_left(status: RolloutStatus) -> bool:
@@ -60,6 +61,16 @@ def given_back(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime 
     if tuple(kept) != scope.status.former_canaries:
         scope = scope.with_(former_canaries=tuple(kept))
     return scope, min(wakes, default=None)
+
+
+def in_use(scope: Scope) -> bool:
+    """Whether the canary has traffic now, be it by rules that this Rollout does not drive."""
+    return scope.has_traffic or bool(scope.facts.users)
+
+
+def looked_at(scope: Scope) -> tuple[RouteKey, ...]:
+    """The routes by which is told that a canary has no traffic."""
+    return tuple(route.key for route in scope.live_routes)
 
 
 def unknown(scope: Scope) -> bool:
@@ -112,7 +123,7 @@ def _given_back(
         return scope, [each]
     what = f"{canary.name} is the canary no more, and has had no traffic for {scope.spec.scale.drain}: scaling it to 0"
     tell = EmitEvent("Normal", reasons.CANARY_SCALED, what, once=True)
-    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind), tell), [each]
+    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind, looked_at(scope)), tell), [each]
 
 
 def _goes(scope: Scope, each: FormerCanaryStatus, seen: FormerView) -> bool:
@@ -132,7 +143,7 @@ def _goes(scope: Scope, each: FormerCanaryStatus, seen: FormerView) -> bool:
 
 def _drained(scope: Scope, each: FormerCanaryStatus) -> FormerCanaryStatus:
     """Since when it has had no traffic. In a run that is said once: what the routes send to the canary then is for the workload that it is about."""
-    idle = not (scope.has_traffic or scope.facts.blind or unknown(scope))
+    idle = not (in_use(scope) or scope.facts.blind or unknown(scope))
     if idle and each.drained_since is None:
         return evolution.former_drained(each, scope.now)
     if not idle and not scope.active and each.drained_since is not None:

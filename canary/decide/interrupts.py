@@ -127,7 +127,9 @@ def restart(scope: Scope) -> Next | None:
     stable = scope.facts.stable
     if stable is not None and stable.copied is not None:
         scope = scope.with_(ForgetPodSpec(stable.name, stable.kind))
-    kept = scope.status.paused if kept_by_hand(scope) else None
+    # Its steps are others, and it is the same canary that has failed: only a person lets it go on.
+    failed = reason == reasons.PLAN_CHANGED and paused_for(scope) in BY_POLICY
+    kept = scope.status.paused if failed or kept_by_hand(scope) else None
     scope = begin(scope, by=trigger.by, reason=why, paused=kept)
     scope = scope.with_(*fences(scope))
     message = f"run {before} gives way to run {scope.run.number}: {why}; traffic back to stable, from step one"

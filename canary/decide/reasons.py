@@ -19,6 +19,7 @@ GRANTS_NOT_SEEN = "ReferenceGrantsNotSeen"
 AUTOSCALERS_UNKNOWN = "AutoscalersUnknown"
 REVISION_UNKNOWN = "RevisionUnknown"
 CANARY_SCALED = "CanaryScaled"
+CANARY_IN_USE = "CanaryInUse"
 
 # A run begins and moves
 RUN_STARTED = "RunStarted"

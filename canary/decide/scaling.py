@@ -179,10 +179,13 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     scale = scope.spec.scale
     if book is None or canary is None or scale is None:
         return _released(scope, leaving=leaving), None
-    if scope.has_traffic or scope.facts.blind or scope.facts.problems or (not leaving and former.unknown(scope)):
+    if former.in_use(scope) or scope.facts.blind or scope.facts.problems or (not leaving and former.unknown(scope)):
         # Somebody gives it traffic, or uses it otherwise, or nobody can tell: it is theirs, and drains when that is over.
         if leaving:
             return _released(scope.with_(scale=None), leaving=True), None
+        if scope.facts.users and book.drained_since is not None:
+            words = f"{canary.name} keeps its replicas for as long as {scope.facts.users} sends users to it"
+            scope = scope.with_(EmitEvent("Normal", reasons.CANARY_IN_USE, words, once=True))
         return scope.with_(scale=evolution.drained(book, None)), None
     if book.drained_since is None:
         book = evolution.drained(book, scope.now)
@@ -203,7 +206,7 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     what = f"run {number} is over, and {canary.name} has had no traffic for {scale.drain}: scaling it to 0"
     tell = EmitEvent("Normal", reasons.CANARY_SCALED, what, once=True)
     wait = due + scope.spec.accept_timeout.delta if leaving else None
-    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind), tell), wait
+    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind, former.looked_at(scope)), tell), wait
 
 
 def _released(scope: Scope, *, leaving: bool = False) -> Scope:

@@ -70,6 +70,9 @@ REFUSED_WRITE = Backoff(0.2, 60.0, obeys=60.0)
 UNKEPT = Backoff(1.0, 600.0)
 """Pauses after a write of a status of which not everything was kept. It may be at rest, and there may be thousands of them."""
 
+UNKEPT_IN_RUN = Backoff(1.0, 60.0)
+"""The same of a run that is not over: once it is kept, somebody is told, or a route let go of."""
+
 HELD_ROUTE = Backoff(0.05, 10.0, obeys=10.0)
 """The same of a route, unless it is a rollback, and of our finalizer: a share that somebody holds is put back as slowly as one that is contested."""
 

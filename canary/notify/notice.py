@@ -49,6 +49,11 @@ _FAILURES = frozenset({EventKind.ROLLED_BACK, EventKind.CONTESTED, EventKind.INV
 _WARNINGS = frozenset({EventKind.AWAITING_APPROVAL, EventKind.PAUSED})
 
 
+def id_of(uid: str, occasion: Occasion) -> str:
+    """The id of the message about something that happened to the Rollout of this uid."""
+    return f"{uid}-{occasion.number}"
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One message. `key` is how it goes on record as told (empty: a test), `id` is the event's, for ever and everywhere."""
@@ -106,7 +111,7 @@ class Notice:
             namespace=namespace,
             name=name,
             uid=uid,
-            id=f"{uid}-{occasion.number}",
+            id=id_of(uid, occasion),
             key=occasion.key,
             kind=occasion.kind.value,
             level=level,

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from canary.decide.actions import EmitEvent
 from canary.model.status import RolloutStatus
 from canary.model.times import parse_time
-from canary.notify.notice import Notice
+from canary.notify.notice import Notice, id_of
 from canary.notify.occasions import Occasion, current, over
 from canary.notify.outcome import Delivered, Outcome, Undelivered
 from canary.notify.record import was_told, with_told
@@ -92,7 +92,8 @@ class Ways:
 @dataclass(slots=True)
 class _Owed:
     uid: str
-    told: dict[str, set[str]] = field(default_factory=dict)
+    told: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By target, the ids of what arrived, by key: the same step may be paused again by the time that a message arrives."""
 
 
 class Notices:
@@ -187,15 +188,17 @@ class Notices:
                     for target in targets
                     if self._was_there(target, ago)
                     and key not in was_told(status, target.label)
-                    and not self._delivered(document, target, key)
+                    and not self._delivered(document, target, occasion)
                 ]
                 self._offer(document, status, occasion, owing)
 
-    def _delivered(self, document: Json, target: Target, event: str) -> bool:
+    def _delivered(self, document: Json, target: Target, occasion: Occasion) -> bool:
         """Whether a target was told of something that is about to go on record."""
         metadata = document.get("metadata") or {}
         owed = self._owed.get((str(metadata.get("namespace") or ""), str(metadata.get("name") or "")))
-        return owed is not None and owed.uid == metadata.get("uid") and event in owed.told.get(target.label, ())
+        if owed is None or owed.uid != metadata.get("uid"):
+            return False
+        return owed.told.get(target.label, {}).get(occasion.key) == id_of(owed.uid, occasion)
 
     def _was_there(self, target: Target, ago: timedelta) -> bool:
         """Whether a target existed so long ago. Each age is by one clock: when it was created by the API server's."""
@@ -310,7 +313,7 @@ class Notices:
         owed = self._owed.get(key)
         if owed is None or owed.uid != notice.uid:
             owed = self._owed[key] = _Owed(notice.uid)
-        owed.told.setdefault(target.label, set()).add(notice.key)
+        owed.told.setdefault(target.label, {})[notice.key] = notice.id
         if self.ways is not None:
             self.ways.told(key)
 
@@ -329,19 +332,27 @@ class Notices:
         """A status in mind with what was told; `recorded` is what is on record: what is there is owed no more."""
         owed = self._owed.get(key)
         if owed is None:
-            return with_told(status, {}) if status.notified else status
+            return with_told(status, {}, self._there) if status.notified else status
         if owed.uid != uid:
             self.forget(key)
             return status
         now = current(status)
         left = {
-            label: {event for event in events if event in now and event not in was_told(recorded, label)}
+            label: {
+                event: id_
+                for event, id_ in events.items()
+                if event in now and id_ == id_of(uid, now[event]) and event not in was_told(recorded, label)
+            }
             for label, events in owed.told.items()
         }
         owed.told = {label: events for label, events in left.items() if events}
         if not owed.told:
             self.forget(key)
-        return with_told(status, owed.told)
+        return with_told(status, owed.told, self._there)
+
+    def _there(self, label: str) -> bool:
+        """Whether there is a target of this kind and name, in whatever namespace."""
+        return label in self.targets.labels
 
     def forget(self, key: Key) -> None:
         """A Rollout is gone, or owes nothing any more."""

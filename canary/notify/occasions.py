@@ -6,7 +6,7 @@ An occasion is known by run, step and kind, all of which are on record. So it is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from canary.decide.reasons import AWAITING_APPROVAL, CONTESTED, INVALID, RUN_STARTED, STEP_STARTED
 from canary.model.notifications import EventKind
@@ -15,6 +15,9 @@ from canary.model.status import Phase, RolloutStatus
 
 _PAUSES = {AWAITING_APPROVAL: EventKind.AWAITING_APPROVAL, CONTESTED: EventKind.CONTESTED}
 """Pauses that are an event of their own. Every other one is Paused."""
+
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def _pause(run: RunStatus, step: int, paused: PauseStatus) -> Occasion:
 
 def _invalid(status: RolloutStatus) -> Occasion:
     said = next((condition for condition in status.conditions if condition.type == "Stalled"), None)
-    at = said.last_transition_time if said is not None else datetime.fromtimestamp(0, UTC)
+    at = said.last_transition_time if said is not None else _EPOCH
     generation, reason = status.observed_generation, said.reason if said is not None else INVALID
     key, number = f"{EventKind.INVALID}/{generation}", f"{generation}-{EventKind.INVALID}-{_milliseconds(at)}"
     return Occasion(EventKind.INVALID, key, number, at, reason, status.message)
@@ -90,4 +93,5 @@ def _occasion(kind: EventKind, run: RunStatus, where: str, at: datetime, reason:
 
 
 def _milliseconds(at: datetime) -> int:
-    return round(at.timestamp() * 1000)
+    """As it is on record, where what is finer is cut off: a status in mind has the same occasions."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)

@@ -5,7 +5,7 @@ Only what the status says now is kept, so the record does not grow: a run that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from canary.model.status import MOST_TARGETS, NotifiedStatus, RolloutStatus
 from canary.notify.occasions import current
@@ -19,8 +19,11 @@ def was_told(status: RolloutStatus, target: str) -> frozenset[str]:
     return frozenset(event for said in status.notified if said.target == target for event in said.events)
 
 
-def with_told(status: RolloutStatus, told: Told) -> RolloutStatus:
-    """The status with this on record besides what is, and without what holds no more. The same object where nothing changes."""
+def with_told(status: RolloutStatus, told: Told, there: Callable[[str], bool] = lambda _: True) -> RolloutStatus:
+    """The status with this on record besides what is, and without what holds no more. The same object where nothing changes.
+
+    Where there is no room for all, targets that are not `there` any more make room first.
+    """
     now = current(status)
     targets = dict.fromkeys([*(said.target for said in status.notified), *told])
     entries = []
@@ -29,5 +32,7 @@ def with_told(status: RolloutStatus, told: Told) -> RolloutStatus:
         kept = tuple(sorted(key for key in events if key in now))
         if kept:
             entries.append(NotifiedStatus(target=target, events=kept))
-    found = tuple(sorted(entries, key=lambda entry: entry.target))[:MOST_TARGETS]
+    if len(entries) > MOST_TARGETS:
+        entries.sort(key=lambda entry: (entry.target not in told and not there(entry.target), entry.target))
+    found = tuple(sorted(entries[:MOST_TARGETS], key=lambda entry: entry.target))
     return status if found == status.notified else status.model_copy(update={"notified": found})

@@ -163,6 +163,11 @@ class Targets:
         """Of all that are known at this moment."""
         return list(self._known)
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """Of all that are known at this moment, as they go on record: kind and name."""
+        return frozenset(f"{kind}/{name}" for kind, _, name in self._known)
+
     def get(self, key: TargetKey) -> Target | None:
         return self._known.get(key)
 

@@ -20,6 +20,7 @@ from canary.decide.facts import (
     Untidied,
     WorkloadView,
 )
+from canary.decide.former import anything_left
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import CanaryError, ShareError, refusal
 from canary.model.measurement import Measured, Measurement, Reading
@@ -33,13 +34,13 @@ from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, Views, permitted, placed, routes_of, vouched_for
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
-from canary.preflight.backends import unseen_grants
+from canary.preflight.backends import grants, unseen_grants
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
-from canary.routes.pair import Pair
+from canary.routes.pair import Backend, Pair
 from canary.routes.weights import divide
 
 
@@ -170,6 +171,7 @@ def gather(
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
         former=_former(store, rollout, spec, status, standing),
+        users=_users(store, rollout, spec, routes) if anything_left(status) else "",
         time_of_day=standing.time_of_day,
         gate=standing.gate,
         good=standing.good,
@@ -251,6 +253,21 @@ def _former(
         unseen = unseen or store.workload_kinds.awaits(kind, rollout.namespace)
         found[kind, name] = FormerView(view, scaling, unseen, bool(store.users_of(key)))
     return found
+
+
+def _users(store: Store, rollout: Rollout, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> str:
+    """Who sends users to the canary besides the rules that this Rollout drives; those who may not (no ReferenceGrant) do not."""
+    own = {route.key for route in routes}
+    beside = next((f"{rule} of {route.label}" for route in routes for rule in route.besides), "")
+    canary, asked = Backend.of(spec.canary, rollout.namespace), set[tuple[str, str]]()
+    for key in () if beside else store.senders.of(canary):
+        home = key.kind.value, key.namespace
+        if key in own or home in asked:
+            continue
+        asked.add(home)
+        if next(grants(canary, {key.kind.value}, key.namespace, "", store.around), None) is None:
+            return key.label if key.namespace == rollout.namespace else f"{key.label} of namespace {key.namespace}"
+    return beside
 
 
 def _copied_to(

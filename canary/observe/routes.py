@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from canary.decide.facts import RouteView, RuleView
+from canary.decide.former import anything_left
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.belief import bound, proven, remembered, told
@@ -126,7 +127,7 @@ class Views:
             self._kept.clear()
         status = viewer.status
         record = status.route(ref.kind, ref.name)
-        basis = (found, record, status.active, viewer.started, status.swapped, declared)
+        basis = (found, record, _asks_besides(status), viewer.started, status.active, status.swapped, declared)
         kept = self._kept.get((ref.kind, ref.name))
         if found is not None and kept is not None and all(map(operator.is_, kept[0], basis)):
             return kept[1]
@@ -236,7 +237,7 @@ def view(
         answers=reading.answers,
         writer=writer,
         problem=problem,
-        besides=tuple(_besides(reading, pair, found)) if viewer.status.active else (),
+        besides=tuple(_besides(reading, pair, found)) if _asks_besides(viewer.status) else (),
         declared=declared,
         stale=stale,
         occupied=occupied,
@@ -296,6 +297,11 @@ def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RuleP
     declared = (rule for rule in named if ref.rules or not (rule.lacking or rule.elsewhere))
     found = {rule.key: rule for rule in (*declared, *kept)}
     return tuple(sorted(found.values(), key=lambda rule: rule.rule))
+
+
+def _asks_besides(status: RolloutStatus) -> bool:
+    """Whether it matters who else gives the canary traffic: in a run, and while it has replicas to take away."""
+    return status.active or anything_left(status)
 
 
 def _besides(reading: RouteReading, pair: Pair, found: tuple[RulePair, ...]) -> Iterator[str]:

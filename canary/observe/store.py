@@ -36,6 +36,7 @@ from canary.observe.references import References
 from canary.observe.rivals import Rivals
 from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
+from canary.observe.senders import Senders
 from canary.observe.workloads import Workload, WorkloadKey
 from canary.preflight.objects import sources_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
@@ -68,6 +69,8 @@ class Store:
         self.rollouts: dict[Key, Packed] = {}
         self.on_set_back: Callable[[], object] = lambda: None
         """Called when the API server turns out to have an older Rollout than was known before it was asked."""
+        self.on_sent: Callable[[set[Key]], object] = lambda _: None
+        """Called with Rollouts that have replicas to take away, when some route begins or ends to send users to a Service of theirs."""
         self.listed = False
         """Whether all Rollouts are known, so that one that is not known does not exist."""
         self.routes: dict[RouteKey, Route] = {}
@@ -78,7 +81,9 @@ class Store:
         self.configs = Configs()
         self.references = References(self.configs)
         self.backends = Backends()
+        self.senders = Senders()
         self._active: set[Key] = set()
+        self._draining: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self._last_recorded = datetime.min.replace(tzinfo=UTC)
         self.around = Around(place, platform)
@@ -124,6 +129,7 @@ class Store:
         self.rollouts[key] = Packed.of(document)
         active = _active(document)
         (self._active.add if active else self._active.discard)(key)
+        (self._draining.add if _drains(document) else self._draining.discard)(key)
         at = recorded_at(document)
         self._last_recorded = max(self._last_recorded, at or self._last_recorded)
         if at is not None and (active or self._last_recorded - at < LATELY):
@@ -148,6 +154,7 @@ class Store:
             return False
         del self.rollouts[key]
         self._active.discard(key)
+        self._draining.discard(key)
         self._recorded_at.pop(key, None)
         self.stamps.pop(key, None)
         self._parsed.pop(key, None)
@@ -161,16 +168,24 @@ class Store:
         if not _news(document, self.routes.get(key), answer=answer):
             return set()
         before, self.routes[key] = self.routes.get(key), (fresh := Route.of(document))
-        self.around.attach(key, document)
+        self._attach(key, document)
         if self.rivals.shared(key):
             self.rivals.route(key, before.document if before is not None else None, fresh.document)
         return self.references.dependents(*key)
+
+    def _attach(self, route: RouteKey, document: Json | None) -> None:
+        self.around.attach(route, document)
+        services = self.senders.put(route, document)
+        if services and self._draining:
+            concerned = {rollout for service in services for rollout in self.backends.senders(service)} & self._draining
+            if concerned:
+                self.on_sent(concerned)
 
     def misread_route(self, document: Json) -> set[Key]:
         """Keep that a route is there of which nothing can be made; until it is written again."""
         key = RouteKey.read(document)
         self.routes[key] = Route.misread(document)
-        self.around.attach(key, None)
+        self._attach(key, None)
         self.rivals.route(key, None, None)
         return self.references.dependents(*key)
 
@@ -178,7 +193,7 @@ class Store:
         if _another(self.routes.get(key), uid):
             return set()
         self.routes.pop(key, None)
-        self.around.attach(key, None)
+        self._attach(key, None)
         self.rivals.route(key, None, None)
         return self.references.dependents(*key)
 
@@ -359,6 +374,12 @@ def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bo
 def _another(kept: Packed | Workload | None, uid: str) -> bool:
     """Whether what is kept under a name is not the object with this uid (empty: any will do)."""
     return bool(uid) and kept is not None and kept.uid != uid
+
+
+def _drains(document: Json) -> bool:
+    """Whether replicas of a canary, or of a former one, are to go."""
+    status = document.get("status")
+    return isinstance(status, dict) and bool(status.get("scale") or status.get("formerCanaries"))
 
 
 def _active(document: Json) -> bool:

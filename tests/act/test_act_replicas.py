@@ -13,8 +13,10 @@ from canary.decide.actions import Action, ReleaseReplicas, ScaleWorkload
 from canary.decide.facts import DENIED_FOR, WorkloadView
 from canary.errors import Forbidden, StaleDecision
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.model.rollout import RouteKind
 from canary.model.workloads import DEPLOYMENT
 from canary.routes.intent import Mode
+from canary.routes.key import RouteKey
 
 
 async def perform(bench: Bench, action: Action, gate: Callable[[bool], None] = lambda _: None) -> list[str]:
@@ -82,6 +84,21 @@ async def test_a_decision_of_another_time_scales_nothing(bench: Bench) -> None:
     result = await bench.executor.execute([ScaleWorkload("canary", 1, 3, DEPLOYMENT)], world, NOW)
     await until(lambda: not bench.executor.busy)
     assert (result.stale, await replicas(bench)) == (["ScaleWorkload(Deployment canary)"], 1)
+
+
+async def test_a_canary_that_somebody_gives_users_keeps_its_replicas_however_late_the_watch_is(bench: Bench) -> None:
+    """The decision rests on a route that is another one by now; what is there is known then, and decided by."""
+    world = await bench.see()
+    key = RouteKey(RouteKind.HTTP, TEAM, "shop")
+    weight = [{"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 50}]
+    await bench.other.json_patch(HTTPROUTES, "shop", TEAM, weight)
+    action = ScaleWorkload("canary", 1, 0, DEPLOYMENT, (key,))
+    result = await bench.executor.execute([action], world, NOW)
+    await until(lambda: not bench.executor.busy)
+    assert (result.stale, await replicas(bench)) == (["ScaleWorkload(Deployment canary)"], 1)
+    assert bench.store.routes[key].document["spec"]["rules"][0]["backendRefs"][1]["weight"] == 50
+    await bench.other.delete(HTTPROUTES, "shop", TEAM)
+    assert await perform(bench, action) == ["performed"], "a route that is gone sends nothing"
 
 
 async def test_a_process_that_slept_scales_nothing(bench: Bench) -> None:

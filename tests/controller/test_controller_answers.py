@@ -99,6 +99,36 @@ async def test_a_field_that_is_not_kept_is_not_written_for_ever(
     assert world.status() == written
 
 
+def erased(field: str, body: bytes) -> bytes:
+    """A body as a policy makes it that takes a field out of every status."""
+    document: Json = json.loads(body)
+    holder = document.setdefault("status", {})
+    *path, last = field.split(".")
+    for name in path:
+        holder = holder.setdefault(name, {})
+    holder[last] = None
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize("field", ["step", "conditions", "message", "split", "checks", "run.unavailableSince", "run"])
+async def test_nor_in_the_middle_of_a_run_in_which_something_is_always_measured(world: World, field: str) -> None:
+    """What may ride along with a write makes none of what is not kept; what the run comes to is still on record at once."""
+    await world.begin(steps=SLOW, checks=[check(interval="1s")])
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10) and world.step() == 1)
+    await world.settle()
+    dropping = status_fault(world, None, rewrite=partial(erased, field))
+    await world.pass_(120)
+    at_first = dropping.hits
+    await world.pass_(900)
+    assert dropping.hits - at_first <= 900 / 30 + 1
+    world.api.faults.remove(dropping)
+    await world.until(lambda: world.step() == 1 and bool(world.status().get("message")), within=90)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights() == (1, 0), within=5)
+    await world.until(lambda: world.phase() == "RolledBack", within=20)
+
+
 def unkept(names: str, body: bytes) -> bytes:
     """A JSON Patch as admission makes it ineffective: what it does to some fields is undone."""
     operations = json.loads(body)

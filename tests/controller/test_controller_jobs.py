@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -328,6 +331,76 @@ async def test_a_job_of_somebody_else_is_not_believed(world: World) -> None:
     await world.until(lambda: world.phase() == "RolledBack", within=30)
     await world.settle()
     assert [one["metadata"]["name"] for one in await jobs(world)] == ["theirs"]
+
+
+def admitted(body: bytes, change: Callable[[Json], object]) -> bytes:
+    """A Job as a policy makes it."""
+    document: Json = json.loads(body)
+    change(document)
+    return json.dumps(document).encode()
+
+
+def disowned(job: Json) -> None:
+    job["metadata"].pop("ownerReferences")
+
+
+def not_controlled(job: Json) -> None:
+    job["metadata"]["ownerReferences"][0]["controller"] = False
+
+
+def tried_again(job: Json) -> None:
+    job["spec"]["backoffLimit"] = 6
+
+
+ADMISSION = pytest.mark.sandbox_only("a body is changed on its way, as a mutating policy would")
+
+
+@ADMISSION
+@pytest.mark.parametrize("change", [disowned, not_controlled])
+async def test_a_job_of_ours_stays_ours_whatever_a_policy_makes_of_its_owner(
+    world: World, change: Callable[[Json], object]
+) -> None:
+    """Its uid is known from the answer to its creation: it is believed, run once, and goes with the run."""
+    world.api.faults.add(Fault("create", "jobs", user=CONTROLLER, times=None, rewrite=partial(admitted, change=change)))
+    await world.begin(steps=STEPS, checks=[smoke(interval="10s")])
+    await world.deploy(2)
+    first = await the_job(world)
+    await world.pass_(60)
+    assert [one["metadata"]["uid"] for one in await jobs(world)] == [first["metadata"]["uid"]]
+    await end(world, first, 0)
+    await world.until(lambda: world.weights()[1] == 50, within=30)
+    await the_job_besides(world, first)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack", within=5)
+    await world.pass_(5)
+    left = [one["metadata"]["uid"] for one in await jobs(world)]
+    assert left in ([], [first["metadata"]["uid"]]), "what has ended goes by itself"
+
+
+async def the_job_besides(world: World, other: Json) -> Json:
+    """The one that is there besides one that has ended."""
+    for _ in range(20):
+        found = [one for one in await jobs(world) if one["metadata"]["uid"] != other["metadata"]["uid"]]
+        if found:
+            return found[0]
+        await world.pass_(1)
+    raise AssertionError("there is no other Job")
+
+
+@ADMISSION
+async def test_a_job_that_a_policy_lets_try_again_says_nothing(world: World) -> None:
+    """A test that failed first and then did not has failed. So no such Job is left, and why is said; without the policy it runs."""
+    again = Fault("create", "jobs", user=CONTROLLER, times=None, rewrite=partial(admitted, change=tried_again))
+    world.api.faults.add(again)
+    await world.begin(steps=STEPS, checks=[smoke(interval="10s")])
+    await world.deploy(2)
+    await world.until(lambda: "JobAltered" in world.message(), within=60)
+    assert "spec.backoffLimit" in world.message()
+    await world.pass_(60)
+    assert (await jobs(world), world.weights()[1]) == ([], 10)
+    world.api.faults.remove(again)
+    await end(world, await the_job(world), 0)
+    await world.until(lambda: world.weights()[1] == 50, within=30)
 
 
 async def test_a_service_account_is_for_jobs_only_by_its_owners_word(world: World) -> None:

@@ -184,6 +184,32 @@ def test_paused_by_its_policy_a_canary_that_goes_down_rolls_back() -> None:
     assert outcome(world) == (Outcome.ROLLED_BACK, reasons.CANARY_UNAVAILABLE)
 
 
+def test_another_plan_gives_a_canary_that_failed_nothing() -> None:
+    """The revision is the same that its policy has paused: whoever edits the steps has said nothing of it. Another revision is tested."""
+    world = begun(spec=spec_of(checks=[CHECK], onFailure="Pause"))
+    check_fails(world)
+    world.run()
+    world.declare(steps=[{"weight": 20, "hold": "1m"}, {"weight": 50, "hold": "1m"}])
+    world.measure(0.0)
+    world.wait(600)
+    assert world.status.run is not None
+    assert (world.status.run.number, world.phase, world.share()) == (2, Phase.PAUSED, 0)
+    assert world.status.paused is not None
+    assert world.status.paused.reason == reasons.CHECK_FAILED
+    world.ask("resume")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 20)
+    check_fails(world)
+    world.run()
+    world.declare(steps=[{"weight": 30, "hold": "1m"}])
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PAUSED, 0)
+    world.canary.revision = "c"
+    world.measure(0.0)
+    world.wait(5)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 30)
+
+
 def test_a_canary_that_is_down_without_traffic_harms_nobody() -> None:
     """At step 0 %, the run waits for it."""
     world = begun(spec=spec_of(steps=[{"approval": {}}, {"weight": 50}], checks=None))

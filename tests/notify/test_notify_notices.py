@@ -251,6 +251,44 @@ def test_more_targets_than_fit_on_record_are_not_told() -> None:
     assert len(notices.acknowledged(("team", "shop"), "uid-shop", status, status).notified) == 32
 
 
+def test_targets_that_are_gone_take_no_room_on_record() -> None:
+    """All were made anew by other names: those who are there are on record, and a restart tells none of them again."""
+    ledger = Ledger()
+    notices = ledger.notices(*(target_of(f"b{number:02}") for number in range(20)))
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    ledger.deliver(notices)
+    gone = [{"target": f"NotificationTarget/a{number:02}", "events": ["RolledBack/7"]} for number in range(32)]
+    status = RolloutStatus.load({**ROLLED_BACK, "notified": gone})
+    after = notices.acknowledged(("team", "shop"), "uid-shop", status, status)
+    assert {f"NotificationTarget/b{number:02}" for number in range(20)} < {said.target for said in after.notified}
+    assert len(after.notified) == 32
+    assert notices.acknowledged(("team", "shop"), "uid-shop", after, after).notified == after.notified
+
+
+@pytest.mark.parametrize("reason", ["PausedByRequest", "AwaitingApproval"])
+def test_a_pause_is_not_told_by_what_was_told_of_one_before_it(reason: str) -> None:
+    """The same step is paused again for the same reason. The first message arrives late, and then the controller dies."""
+
+    def paused_at(minute: int) -> Json:
+        since = {"reason": reason, "since": f"2026-03-02T08:{minute}:00Z"}
+        return status_of("Paused", paused=since, recordedAt=f"2026-03-02T08:{minute}:00Z")
+
+    ledger = Ledger()
+    notices = ledger.notices(target_of())
+    notices.recorded(status_of(), rollout_of(paused_at(58)))
+    late = list(ledger.queued)
+    notices.recorded(paused_at(58), rollout_of(status_of()))
+    notices.recorded(status_of(), rollout_of(paused_at(59)))
+    ledger.queued[:] = late
+    ledger.deliver(notices)
+    status = RolloutStatus.load(paused_at(59))
+    after = notices.acknowledged(("team", "shop"), "uid-shop", status, status)
+    successor = Ledger()
+    successor.notices(target_of()).catch_up(rollout_of({**after.dump(), "recordedAt": "2026-03-02T08:59:00Z"}))
+    wanted = "AwaitingApproval" if reason == "AwaitingApproval" else "Paused"
+    assert [notice.at.minute for _, notice in successor.queued if notice.kind == wanted] == [59]
+
+
 def test_a_test_is_sent_once_for_an_id() -> None:
     """However often the target is listed; and what came of it is answered by that id."""
     ledger = Ledger()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -70,6 +71,16 @@ def test_a_second_pause_is_another_event() -> None:
         for since in (AT, "2026-03-02T09:00:01.000Z")
     )
     assert first.number != second.number
+
+
+def test_what_is_finer_than_a_record_makes_no_other_event() -> None:
+    """A status in mind, which knows microseconds, and the same on record: one id."""
+    status = RolloutStatus.load(status_of("Paused", **paused("PausedByRequest")))
+    assert status.paused is not None
+    finer = status.paused.model_copy(update={"since": status.paused.since + timedelta(microseconds=700)})
+    in_mind = status.model_copy(update={"paused": finer})
+    numbers = [{one.number for one in current(each).values()} for each in (in_mind, RolloutStatus.load(in_mind.dump()))]
+    assert numbers[0] == numbers[1]
 
 
 @given(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 import aiohttp
@@ -51,6 +51,22 @@ async def test_a_call_that_fails_has_a_grpc_status_and_http_200() -> None:
         assert [item.status for item in answers].count(13) == 5
         assert {item.headers[":status"] for item in answers} == {"200"}
         assert (app.served, app.failed) == (10, 5)
+
+
+async def test_replicas_fail_each_in_its_own_time() -> None:
+    """Of twenty that share requests evenly no more fail at once than chance has it; each still fails as often as it is told."""
+    async with AsyncExitStack() as stack:
+        apps = [
+            await stack.enter_async_context(AppServer(Behaviour("v1", errors=0.05), pod=f"shop-{number}"))
+            for number in range(20)
+        ]
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        rounds = []
+        for _ in range(40):
+            answers = [await http.get(f"http://127.0.0.1:{app.port}/") for app in apps]
+            rounds.append(sum(answer.status == 500 for answer in answers))
+        assert {app.failed for app in apps} == {2}
+        assert max(rounds) <= 5
 
 
 async def test_long_names_are_written_as_protocol_buffers_do() -> None:
