@@ -83,6 +83,10 @@ class StatusWriter:
         """The status on record that the one in mind rests on."""
         self.version = ""
         """Of the Rollout that said so."""
+        self._replaced: Json | None = None
+        """The status that writes of ours replace of which nobody has said yet whether they took effect."""
+        self._stamps: set[str] = set()
+        """How these are known on record."""
         self._confirmation: Confirmation | None = None
         self._unkept = Unkept()
         self._aging = Aging()
@@ -112,7 +116,21 @@ class StatusWriter:
         recorded = document.get("status") or {}
         another = version(document) != self.version and recorded != self.recorded
         self.recorded, self.version = recorded, version(document)
+        self._found(document)
         return another
+
+    def _found(self, document: Json) -> None:
+        """What is on record may be of a write of ours whose answer was lost: then we have recorded it."""
+        replaced, recorded = self._replaced, document.get("status") or {}
+        if replaced is None or recorded == replaced:
+            return
+        ours = recorded.get("recordedAt") in self._stamps
+        if not ours and self.busy:
+            return  # the answer may still come
+        self._replaced = None
+        self._stamps.clear()
+        if ours:
+            self._on_recorded(replaced, document)
 
     def start_over(self, *, active: bool = False) -> None:
         """The status in mind is another one now: what was to settle is so no more. `active`: it is of a run that another controller has begun."""
@@ -207,6 +225,8 @@ class StatusWriter:
                 versions = {key: self._store.routes[key].version for key in routes if key in self._store.routes}
                 gate(False)
                 self._confirmation, sent = None, self._now()
+                self._replaced = before if self._replaced is None else self._replaced
+                self._stamps.add(patch["recordedAt"])
                 fresh = await self._kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
         except NotFound as error:
             await self._read_again()
@@ -227,9 +247,12 @@ class StatusWriter:
         self._writes_in_step += not self._aging.written(self._now())
         self._store.stamps[self._key] = patch["recordedAt"]
         self._confirmation = Confirmation(sent, version(fresh), versions)
+        replaced, self._replaced = self._replaced, None
+        self._stamps.clear()
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)
-        self._on_recorded(before, fresh)
+        if replaced is not None:  # else the watch has told of it before the answer came
+            self._on_recorded(replaced, fresh)
         words = self._unkept.compare(meant, fresh.get("status") or {}, now, active=status.active)
         if words:
             log.warning("status of %s/%s: %s", namespace, name, words)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -132,8 +133,8 @@ def run(
 ) -> None:
     url = _url(prometheus_url)
     address = _address(metrics_address)
-    before = getattr(ctx.obj, "namespace", None)
-    chosen = _words(namespaces) or ((before,) if before else ())
+    before = getattr(ctx.obj, "namespace", None) or ""
+    chosen = _namespaces(namespaces) or _namespaces(before)
 
     from canary.controller import garbage
 
@@ -176,6 +177,23 @@ def _lease(text: str) -> tuple[str, str] | None:
             f"{text!r} names no Lease; write for example canary-system/canary-controller", param_hint="--lease"
         )
     return namespace, name
+
+
+def _namespaces(text: str) -> tuple[str, ...]:
+    """Names that namespaces can have, whether there are such or not yet."""
+    from canary.model.jsonschema import LABEL_NAME, LONGEST_LABEL
+
+    names, example = _words(text), "write for example team-shop,team-pay"
+    if text.strip() and not names:
+        raise typer.BadParameter(f"{text!r} names no namespace; {example}", param_hint="--namespaces")
+    for name in names:
+        if len(name) > LONGEST_LABEL or not re.fullmatch(LABEL_NAME, name):
+            raise typer.BadParameter(
+                f"{name!r} can name no namespace: a name is made of a-z, 0-9 and -, begins and ends with none of the last, and "
+                f"has {LONGEST_LABEL} characters at most; {example}",
+                param_hint="--namespaces",
+            )
+    return names
 
 
 def _words(text: str) -> tuple[str, ...]:

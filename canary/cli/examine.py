@@ -81,9 +81,9 @@ async def cluster(options: Common, controller: tuple[str, str], *, everywhere: b
         found += [item async for item in _definitions(kube)]
         found += [item async for item in _classes(kube, None if everywhere else namespace)]
         found += [await _rights(kube, namespace)]
-        found += [item async for item in _rollouts(kube, None if everywhere else namespace)]
-        found += await _secrets(kube, None if everywhere else namespace, controller)
-        return found
+        secrets = await _secrets(kube, None if everywhere else namespace, controller)
+        found += await _rollouts(kube, None if everywhere else namespace, secrets)
+        return [*found, *secrets]
 
 
 async def _clock(connection: Connection) -> Diagnosis:
@@ -206,20 +206,18 @@ async def _rights(kube: Kube, namespace: str) -> Diagnosis:
     return health.rights(dict(zip(wanted, answers, strict=True)), namespace)
 
 
-async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis]:
+async def _rollouts(kube: Kube, namespace: str | None, told: Iterable[Diagnosis]) -> list[Diagnosis]:
+    """The controller by what it writes, and each Rollout; `told` is what others have found, of Rollouts too."""
     try:
         rollouts = (await _list(kube, ROLLOUTS, namespace))["items"]
     except (NotFound, NotServed):
-        return  # the line about the CRD has said so
+        return []  # the line about the CRD has said so
     except ApiError as error:
         words, _ = describe(error)
-        yield Diagnosis("Rollouts", Level.DOUBT, words)
-        return
-    yield health.controller(rollouts, datetime.now(UTC))
-    for diagnosis in health.troubled(rollouts, program()):
-        yield diagnosis
-    async for diagnosis in serving(kube, rollouts, datetime.now(UTC), everywhere=namespace is None):
-        yield diagnosis
+        return [Diagnosis("Rollouts", Level.DOUBT, words)]
+    found = [health.controller(rollouts, datetime.now(UTC)), *health.troubled(rollouts, program())]
+    found += [item async for item in serving(kube, rollouts, datetime.now(UTC), everywhere=namespace is None)]
+    return [*found, *health.untroubled(rollouts, [*found, *told])]
 
 
 async def _secrets(kube: Kube, namespace: str | None, controller: tuple[str, str]) -> list[Diagnosis]:
@@ -243,7 +241,7 @@ async def _secrets(kube: Kube, namespace: str | None, controller: tuple[str, str
         def template(ref: TemplateRef, place: str = place) -> Json | None:
             return templates.get((ref.kind, place if ref.kind == CHECKTEMPLATES.kind else "", ref.name))
 
-        named += of_rollout(f"Rollout {place}/{one['metadata']['name']}", place, one.get("spec") or {}, template)
+        named += of_rollout(health.subject_of(place, one["metadata"]["name"]), place, one.get("spec") or {}, template)
     for resource in (NOTIFICATIONTARGETS, CLUSTERNOTIFICATIONTARGETS):
         for one in there[resource.kind]:
             place = _place(one) if resource.namespaced else ""

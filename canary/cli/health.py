@@ -30,6 +30,10 @@ BUNDLE = "gateway.networking.k8s.io/bundle-version"
 CHANNEL = "gateway.networking.k8s.io/channel"
 
 
+CONTROLLER = "controller"
+"""The name of the line about it."""
+
+
 class Level(StrEnum):
     """How it stands; `doubt` is for what nobody can tell, or what need not be."""
 
@@ -192,7 +196,7 @@ def rights(allowed: Mapping[Right, bool], namespace: str) -> Diagnosis:
 
 def controller(rollouts: Sequence[Json], now: datetime) -> Diagnosis:
     """Signs of life, from what it wrote. An idle controller writes nothing, so silence proves nothing."""
-    name = "controller"
+    name = CONTROLLER
     if not rollouts:
         words = "there is no Rollout here to tell by whether it runs"
         return Diagnosis(name, Level.DOUBT, words, "look at its Deployment")
@@ -256,11 +260,10 @@ def _newest(entries: Iterator[Json]) -> datetime | None:
 
 
 def troubled(rollouts: Sequence[Json], program: str = "canary") -> Iterator[Diagnosis]:
-    """Rollouts that go on only if somebody does something; one line says that there are none.
+    """Rollouts that go on only if somebody does something.
 
     A release that was rolled back is no fault of the installation, and one that somebody aborted is nobody's.
     """
-    told = False
     for rollout in rollouts:
         seen = view(rollout)
         run = seen.status.run
@@ -271,9 +274,8 @@ def troubled(rollouts: Sequence[Json], program: str = "canary") -> Iterator[Diag
             continue
         if not (seen.phase == "Invalid" or stuck or failed):
             continue
-        told = True
         where = f"{seen.name} -n {seen.namespace}"
-        subject = f"Rollout {seen.namespace}/{seen.name}"
+        subject = subject_of(seen.namespace, seen.name)
         words = seen.status.message or (stalled.message if stalled else "")
         if failed:
             advice = f"once the cause is gone, `{program} retry {where}` tries it again, or deploy another revision"
@@ -281,8 +283,22 @@ def troubled(rollouts: Sequence[Json], program: str = "canary") -> Iterator[Diag
             continue
         kind = "Invalid" if seen.phase == "Invalid" else f"Stalled ({stalled.reason if stalled else ''})"
         yield Diagnosis(subject, Level.BROKEN, f"{kind}: {words}", f"`{program} explain {where}` says more")
-    if not told:
-        yield Diagnosis("Rollouts", Level.OK, f"{len(rollouts)}, none of them needs anybody")
+
+
+def untroubled(rollouts: Sequence[Json], found: Iterable[Diagnosis]) -> Iterator[Diagnosis]:
+    """One line that says how many Rollouts there are, if nothing in `found`, all that was told, is against any of them.
+
+    A controller that does not do what they ask for is against all of them.
+    """
+    subjects = (subject_of(seen.namespace, seen.name) for seen in map(view, rollouts))
+    against = dict.fromkeys(subjects, (Level.DOUBT, Level.BROKEN)) | {CONTROLLER: (Level.BROKEN,)}
+    if not any(item.level in against.get(item.name, ()) for item in found):
+        yield Diagnosis("Rollouts", Level.OK, f"{len(rollouts)}, and nothing is known against any of them")
+
+
+def subject_of(namespace: str, name: str) -> str:
+    """The name of each line about a Rollout."""
+    return f"Rollout {namespace}/{name}"
 
 
 def server_version(answer: Json) -> str:

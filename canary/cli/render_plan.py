@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -22,6 +24,8 @@ from canary.view.words import clean, counted, listing, span
 INDENT = (0, 0, 0, 2)
 TRAFFIC = "TRAFFIC"
 """The column that breaks into lines before others do."""
+_BETWEEN = 2
+"""Spaces between two columns."""
 
 
 def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE) -> RenderableType:
@@ -46,15 +50,52 @@ def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
-    """Columns with headings, as wide as they have to be."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for number, column in enumerate(columns, 1):
-        breaks = column == TRAFFIC or number == len(columns)
-        grid.add_column(column, no_wrap=not breaks, overflow="fold", min_width=len(column))
-    grid.add_row(*(Text(column, style="dim") for column in columns))
-    for row in rows:
-        grid.add_row(*(Text(clean(cell)) for cell in row))
-    return Padding(grid, INDENT)
+    """Columns with headings, as wide as they have to be; where that is too wide, headings break into two lines, and then cells do."""
+    return Padding(_Columns(columns, [[clean(cell) for cell in row] for row in rows]), INDENT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """None of them is left out as long as there is room for a character of each."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        broken = [_in_two(heading) for heading in self.headings]
+        fits = options.max_width
+        if self._needs(self.headings) <= fits:
+            yield self._grid(self.headings)
+        else:
+            yield self._grid(broken, folds=self._needs(broken) > fits)
+
+    def _needs(self, headings: Sequence[str]) -> int:
+        """The least width at which nothing breaks that should not."""
+        widths = []
+        for number, heading in enumerate(headings):
+            cells = [] if self._breaks(number) else [row[number] for row in self.rows]
+            widths.append(max(map(cell_len, (*heading.splitlines(), *cells)), default=0))
+        return sum(widths) + _BETWEEN * (len(widths) - 1)
+
+    def _breaks(self, number: int) -> bool:
+        return self.headings[number] == TRAFFIC or number == len(self.headings) - 1
+
+    def _grid(self, headings: Sequence[str], *, folds: bool = False) -> Table:
+        grid = Table.grid(padding=(0, _BETWEEN, 0, 0))
+        for number, heading in enumerate(headings):
+            least = None if folds else max(map(cell_len, heading.splitlines()), default=0)
+            grid.add_column(no_wrap=not (folds or self._breaks(number)), overflow="fold", min_width=least)
+        grid.add_row(*(Text(heading, style="dim") for heading in headings))
+        for row in self.rows:
+            grid.add_row(*map(Text, row))
+        return grid
+
+
+def _in_two(heading: str) -> str:
+    """In two lines of words, as even as can be; one word is the second of them."""
+    words = heading.split(" ")
+    halves = [(" ".join(words[:cut]), " ".join(words[cut:])) for cut in range(1, len(words))]
+    return "\n".join(min(halves, key=lambda pair: max(map(len, pair)), default=("", heading)))
 
 
 def _timeline(plan: Plan) -> Iterator[RenderableType]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from canary.cli.health import Diagnosis, Level
+from canary.cli.health import Diagnosis, Level, subject_of
 from canary.cli.policies import lets_opt_in, policies
 from canary.cli.preflight import chosen_by_labels, gateways_of_sets, surroundings
 from canary.errors import ApiError, Forbidden
@@ -54,7 +54,7 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
         facts = gather(reader.store, rollout, rollout.spec, rollout.status, Checks((), ()), Received(), now)
         for found in facts.findings:
             level = Level.DOUBT if found.who is Who.NOBODY or not found.sure else Level.BROKEN
-            name = f"Rollout {rollout.namespace}/{rollout.name}"
+            name = subject_of(rollout.namespace, rollout.name)
             yield Diagnosis(name, level, f"no run could work now ({found.reason}): {found.message}", found.advice)
     if reader.refused:
         words = f"you may not {listing(reader.refused, 'or')}, so nothing is said about what that would show"

@@ -37,6 +37,45 @@ AGAIN = 300.0
 """Seconds after which a kind that could not be read is asked for again: somebody may have granted the right."""
 
 
+class Named:
+    """Says of each namespace that was named when it is not there, once each time, and when it is.
+
+    It is watched all the same: a watch of a namespace needs none, and brings what comes with it. A name that is written wrong
+    looks like one that nobody has made yet.
+    """
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._there: set[str] = set()
+        self._absent: set[str] = set()
+        self._complete = False
+
+    def anew(self) -> None:
+        """All are listed again."""
+        self._there.clear()
+        self._complete = False
+
+    def heard(self, name: str, *, gone: bool) -> None:
+        """One is there, or not any more."""
+        (self._there.discard if gone else self._there.add)(name)
+        if self._complete:
+            self._tell()
+
+    def listed(self) -> None:
+        """That was all of them."""
+        self._complete = True
+        self._tell()
+
+    def _tell(self) -> None:
+        absent = {name for name in self._names if name not in self._there}
+        for name in sorted(absent - self._absent):
+            words = "namespace %s of --namespaces does not exist; it is watched, and served as soon as it does"
+            log.warning(words, name)
+        for name in sorted(self._absent - absent):
+            log.info("namespace %s of --namespaces exists now", name)
+        self._absent = absent
+
+
 class Survey:
     """The watches of what stands around routes, for one controller."""
 
@@ -61,6 +100,7 @@ class Survey:
         ]
         self._waiting: set[tuple[Resource, str | None] | str] = {*self._watches, POLICY}
         self._listed = asyncio.Event()
+        self._named = Named(namespaces)
         self._policies = Policies(kube, manager, places, lookout, again=again, seen=partial(self._arrived, POLICY))
 
     async def listed(self) -> None:
@@ -97,11 +137,18 @@ class Survey:
         name = watch_name(resource, place)
         know = partial(self._manager.know, resource.kind, place)
         eyes = Fading(self._lookout.eyes(name, counts=False), partial(know, known=False), partial(know, known=True))
+        named = self._named if resource is NAMESPACES else None
+        if named is not None:
+            named.anew()
         async for event in self._kube.list_and_watch(resource, place, pace=self._lookout.calm, eyes=eyes):
             if event.type == "SYNCED":
                 know(known=True)
                 self._arrived((resource, place))
+                if named is not None:
+                    named.listed()
             else:
+                if named is not None:
+                    named.heard(event.object["metadata"]["name"], gone=event.type == "DELETED")
                 self._manager.around(resource.kind, event.type, event.object)
 
     def _arrived(self, watch: tuple[Resource, str | None] | str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
@@ -191,9 +191,14 @@ def check_silent(scope: Scope) -> Hold | None:
 
 def time_left(scope: Scope) -> Hold | None:
     """The hold that the step declares is not over, and nothing that is proved ends it early."""
+    return None if _waited_until(scope) is None else _holding(scope)
+
+
+def _waited_until(scope: Scope) -> datetime | None:
+    """The end of the hold, if the run would wait for it; None: it is over, skipped, or not needed any more."""
     until = scope.step.hold_until
     over = scope.run.full or until is None or scope.now >= until
-    return None if over or proved_good(scope) else _holding(scope)
+    return None if over or proved_good(scope) else until
 
 
 def gate_closed(scope: Scope) -> Hold | None:
@@ -332,13 +337,12 @@ def fresh_for(check: ResolvedCheck) -> timedelta:
 
 
 def _holding(scope: Scope, wait: str = "") -> Hold:
-    hold_until = scope.step.hold_until
-    over = hold_until is None or scope.now >= hold_until
-    until = "" if over or hold_until is None else f" until {hold_until:%H:%M:%S}"
-    if wait and over:
+    until = _waited_until(scope)
+    if wait and until is None:
         return Hold(reasons.AWAITING_VERDICTS, f"{wait}; {_holding_what(scope)} ({scope.step_text})")
+    lasts = "" if until is None else f" until {until:%H:%M:%S}"
     words = [part for part in (wait or _summary(scope.status), left_out(scope)) if part]
-    return Hold(reasons.HOLDING, f"{'; '.join([_holding_what(scope) + until, *words])} ({scope.step_text})")
+    return Hold(reasons.HOLDING, f"{'; '.join([_holding_what(scope) + lasts, *words])} ({scope.step_text})")
 
 
 def _holding_what(scope: Scope) -> str:

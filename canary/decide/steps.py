@@ -161,6 +161,8 @@ def _wants(scope: Scope) -> str:
         parts.append(f"mirroring {decimal_text(declared.mirror.share)} % of the requests to {target}")
     if declared is not None and declared.match is not None:
         parts.append("requests that opt in to the canary")
+    if scope.run.full:
+        return ", ".join(parts)  # nothing else is waited for
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
     if declared is not None and declared.gate is not None:

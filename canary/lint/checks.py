@@ -15,7 +15,7 @@ from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, blamed, source_of
 from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
-from canary.lint import comparisons, mirrored
+from canary.lint import arguments, comparisons, mirrored
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
@@ -136,6 +136,7 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
         yield from _no_value_is_good(document, resolved.judge, (*path, "threshold"))
     elif check.args or not _has_all(template):  # else it is the template's own, and said there
         yield from _no_value_is_good(document, resolved.judge, (*path, "args"))
+        yield from arguments.units(document, path, check.args or {}, template, arguments_of(template))
     try:
         questions = check_questions(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
@@ -183,6 +184,8 @@ def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:
     except SpecError as error:
         yield document.finding(_WORST, Rule.TEMPLATE, path_of(error.field), error.message)
         return
+    if template is not None:
+        yield from arguments.units(document, path, spec.traffic.args or {}, template, frozenset())
     source = counters.check.source
     place = (*path, "template") if template is not None else (*path, *source.FIELD)
     try:

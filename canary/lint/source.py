@@ -14,11 +14,15 @@ from canary.lint.findings import Finding, Path, Rule, Severity, field_of
 
 Json = dict[str, Any]
 
+LARGEST = 3 * 1024 * 1024
+"""Bytes of one document. No API server takes a request of more; and to read a MiB takes a second, or several."""
 MOST_NODES = 200_000
 """Values in one document, aliases spelled out. More is no manifest, and may be meant to exhaust the reader."""
 DEEPEST = 100
-TOO_LARGE = f"the document is too large or too deep: more than {MOST_NODES:,} values, or {DEEPEST} levels"
-TOO_DEEP = "the document is too large or too deep once its aliases are spelled out"
+TOO_LARGE = f"the document is too large: it has more than {MOST_NODES:,} values"
+TOO_DEEP = f"the document is too deep: it has more than {DEEPEST} levels"
+SPELLED_OUT = " once its aliases are spelled out"
+REST = "everything after this place in the file was not looked at"
 
 _INT, _FLOAT, _BOOL = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
 _OTHERWISE = {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value"}
@@ -32,11 +36,35 @@ PLAIN = (
 """What a plain scalar is besides for kubectl: tag, pattern and first letters. Who writes YAML for it puts such texts in quotes."""
 
 
+class _TooMuchError(yaml.YAMLError):
+    """A document has more in it than is read. It is said before the rest of it is read: that is what takes time."""
+
+    def __init__(self, words: str, mark: yaml.Mark) -> None:
+        super().__init__(words)
+        self.mark = mark
+
+
 class _Loader(yaml.SafeLoader):
     """YAML as kubectl reads it: JSON has no dates, so what looks like one is text, as 17:00 and = are.
 
-    1e-3 and 08 are numbers, and so is 0o17 to the base of 8; y and n are booleans.
+    1e-3 and 08 are numbers, and so is 0o17 to the base of 8; y and n are booleans. Reading raises _TooMuchError.
     """
+
+    _began: yaml.Mark
+    _count = _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A value, or (`index` None) the key of one, or a document (so is `parent`)."""
+        if parent is None:
+            self._began = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            self._count = self._depth = 0
+        self._count += parent is None or index is not None
+        self._depth += 1
+        if self._count > MOST_NODES or self._depth > DEEPEST + 1:
+            raise _TooMuchError(TOO_LARGE if self._count > MOST_NODES else TOO_DEEP, self._began)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -162,11 +190,11 @@ def read(text: str, file: str, namespace: str = "default") -> tuple[list[Documen
     if file.endswith(".json"):
         text = text.replace("\t", " ")  # YAML allows no tabs where JSON does; inside strings JSON allows none
     documents: list[Document] = []
-    findings: list[Finding] = []
+    text, findings = _bounded(text, file)
     try:
         loader = _Loader(text)
     except yaml.YAMLError as error:  # characters that YAML does not allow
-        return [], [_unreadable(error, file, text)]
+        return [], [*findings, _unreadable(error, file, text)]
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -181,15 +209,33 @@ def read(text: str, file: str, namespace: str = "default") -> tuple[list[Documen
                 found, wrong = _objects(content, node, file, namespace)
                 documents += found
                 findings += wrong
+    except _TooMuchError as error:
+        findings.append(Finding(Severity.ERROR, Rule.YAML, str(error), file, error.mark.line + 1, 1, advice=REST))
     except yaml.YAMLError as error:
         findings.append(_unreadable(error, file, text))
-    except RecursionError:
-        findings.append(Finding(Severity.ERROR, Rule.YAML, TOO_LARGE, file, 1, 1))
     except ValueError as error:  # a scalar that its tag does not allow, such as `!!int x`
         findings.append(Finding(Severity.ERROR, Rule.YAML, f"a value cannot be read: {error}", file))
     finally:
         loader.dispose()
     return documents, findings
+
+
+def _bounded(text: str, file: str) -> tuple[str, list[Finding]]:
+    """The text with nothing but lines for each document that is too large to be read, and what is said of these."""
+    if len(text) * 4 <= LARGEST or len(text.encode()) <= LARGEST:
+        return text, []
+    kept: list[str] = []
+    findings: list[Finding] = []
+    line = 1
+    for document in _DOCUMENTS.split(text):
+        size, ends = len(document.encode()), _LINES.findall(document)
+        if size > LARGEST:
+            words = f"the document has {size / 2**20:.1f} MiB, and no more than {LARGEST // 2**20} MiB are read of one"
+            advice = "no API server takes as much in one request; give the items of a List as documents of their own"
+            findings.append(Finding(Severity.ERROR, Rule.YAML, words, file, line, 1, advice=advice))
+        kept.append("".join(f" {end}" for end in ends) if size > LARGEST else document)
+        line += len(ends)
+    return "".join(kept), findings
 
 
 def _objects(content: Any, node: yaml.Node, file: str, namespace: str) -> tuple[list[Document], list[Finding]]:
@@ -219,8 +265,8 @@ def _oddities(node: yaml.Node, file: str) -> Iterator[Finding]:
         current, depth = todo.pop()
         count += 1
         if count > MOST_NODES or depth > DEEPEST:
-            line = node.start_mark.line + 1
-            yield Finding(Severity.ERROR, Rule.YAML, TOO_DEEP if aliases else TOO_LARGE, file, line, 1)
+            words = (TOO_LARGE if count > MOST_NODES else TOO_DEEP) + (SPELLED_OUT if aliases else "")
+            yield Finding(Severity.ERROR, Rule.YAML, words, file, node.start_mark.line + 1, 1)
             return
         again = id(current) in met
         aliases = aliases or again
@@ -252,12 +298,15 @@ _TEMPLATED = re.compile(r"([^#\"'`|>]*:|[ -]*) *\{\{")
 _LINES = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """What ends a line in YAML."""
 
+_DOCUMENTS = re.compile(r"(?<![^\r\n\x85\u2028\u2029])(?=---(?:[ \t\r\n\x85\u2028\u2029]|$))")
+"""Where a document begins: nothing else in YAML may look so, not even within a text."""
+
 
 def _unreadable(error: yaml.YAMLError, file: str, text: str) -> Finding:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     words = str(getattr(error, "problem", "") or getattr(error, "reason", "") or error).splitlines()[0]
     line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
-    advice = "everything after this place in the file was not looked at"
+    advice = REST
     if mark is not None and any(map(_TEMPLATED.match, _LINES.split(text)[mark.line : mark.line + 1])):
         words = f"{words}; the file looks like a template, and a template is no manifest"
         advice = "render it first, as in `helm template CHART | canary lint -`"

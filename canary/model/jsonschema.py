@@ -44,6 +44,7 @@ _OF_SCALARS = frozenset(("description", "default", "pattern", "maxLength", "mini
 
 OBJECT_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+LONGEST_LABEL = 63
 
 
 def to_json_schema(schema: Json) -> Json:
@@ -84,7 +85,7 @@ def _metadata(*, namespaced: bool) -> Json:
     if namespaced:
         properties["namespace"] = {
             "type": "string",
-            "maxLength": 63,
+            "maxLength": LONGEST_LABEL,
             "pattern": LABEL_NAME,
             "description": "Namespace; default: the one of the context.",
         }

@@ -221,6 +221,17 @@ class Limit(_Parsed):
                 pass
         raise ValueError(f'{raw!r} is not a limit; write a number, or a string such as "1%" or "300ms"')
 
+    @property
+    def unit(self) -> str:
+        """As it is written: `%`, or `ms`, `s`, `m`, `h` of a duration; empty where there is none."""
+        found = _LIMIT.fullmatch(self.text)
+        return (found[2] or "") if found else ""
+
+    @property
+    def measures(self) -> str:
+        """What the unit is of: `percentage` or `duration`; empty where there is none."""
+        return {"": "", "%": "percentage"}.get(self.unit, "duration")
+
     def dump(self) -> str | int | float:
         if self.number is not None and self.number.denominator == 1 and str(int(self.number)) == self.text:
             return int(self.number)

@@ -1,7 +1,8 @@
 """Chats and mail, by apprise: in a process of its own, since it opens connections as it likes (see `guard`).
 
 A process is started when the first message is to be sent, serves one message at a time, and ends when nobody has needed it for a
-while. One that hangs, or whose answer makes no sense, is ended; the next message starts another.
+while. One that hangs, or whose answer makes no sense, is ended; the next message starts another. One that is slow to start is left to
+it, and serves the next attempt: a start gives way to everything else on the machine, and to begin it anew each time would lead nowhere.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ PROCESSES = 2
 """At a time. Each takes some 60 MB while it is there."""
 
 SECONDS = 20.0
-"""For all of one attempt, once it is its turn: with the start of a process, which takes a second."""
+"""For all of one attempt, once it is its turn: with the start of a process, which takes a second where the machine is not busy."""
+
+STARTING = 120.0
+"""Seconds after which a process that is not ready hangs."""
 
 OF_A_SOCKET = 8.0
 IDLE = 30.0
@@ -40,6 +44,7 @@ _CHILD = "canary.notify.apprise_child"
 _WORDS = {
     "InvalidUrl": "apprise cannot use the URL; see https://appriseit.com for how those of the service are written",
     "TooLarge": "the answer was too large to be read",
+    "NotStarted": "the process that sends it has not started in time; the next attempt finds it further",
     "Failed": "the service did not take it, or could not be reached",
 }
 
@@ -60,6 +65,8 @@ class AppriseSender:
         self._seconds, self._idle = seconds, idle
         self._limit = FairLimit(PROCESSES)
         self._resting: list[_Child] = []
+        self._starting: list[asyncio.Task[_Child]] = []
+        """Starts that nobody waits for any more."""
 
     async def send(self, target: Target, declared: AppriseTarget, notice: Notice) -> Outcome:
         """One attempt. Raises nothing of what can go wrong on the way."""
@@ -96,6 +103,12 @@ class AppriseSender:
     async def close(self) -> None:
         """End every process."""
         self._limit.close()
+        starting, self._starting = self._starting, []
+        for start in starting:
+            start.cancel()
+        for started in await asyncio.gather(*starting, return_exceptions=True):
+            if isinstance(started, _Child):
+                await started.end()
         while self._resting:
             await self._resting.pop().end()
 
@@ -132,11 +145,12 @@ class AppriseSender:
         child: _Child | None = None
         try:
             async with asyncio.timeout(self._seconds):
-                child = self._resting.pop() if self._resting else await _Child.start()
+                child = self._resting.pop() if self._resting else await self._started()
                 said = await child.ask(asked)
         except (TimeoutError, OSError, ValueError, LookupError, TypeError):
-            if child is not None:
-                await child.end()
+            if child is None:
+                return "NotStarted"
+            await child.end()
             return "Failed"
         except BaseException:
             if child is not None:
@@ -144,6 +158,29 @@ class AppriseSender:
             raise
         child.rest(self._idle, self._resting)
         return said
+
+    async def _started(self) -> _Child:
+        """A process that is ready; who gives up waiting leaves its start to who comes next. Raises OSError and ValueError."""
+        if self._starting:
+            start = self._starting.pop(0)
+        else:
+            start = asyncio.create_task(_Child.start(), name="start a process of apprise")
+            start.add_done_callback(self._ready)
+        try:
+            return await asyncio.shield(start)
+        except asyncio.CancelledError:
+            self._starting.append(start)
+            if start.done():
+                self._ready(start)
+            raise
+
+    def _ready(self, start: asyncio.Task[_Child]) -> None:
+        """A start has ended; where nobody waits for it, its process rests."""
+        if start not in self._starting:
+            return
+        self._starting.remove(start)
+        if not start.cancelled() and start.exception() is None:
+            start.result().rest(self._idle, self._resting)
 
 
 class _Child:
@@ -155,26 +192,38 @@ class _Child:
 
     @classmethod
     async def start(cls) -> _Child:
-        """Raises OSError."""
+        """One that is ready. Raises OSError and ValueError: it has ended, makes no sense, or hangs."""
         # Of our environment nothing: proxies and credentials in it are not for whatever a URL names.
         kept = {name: value for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL") if (value := os.environ.get(name))}
         environment = {**kept, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", _CHILD, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
         )
-        return cls(process)
+        child = cls(process)
+        try:
+            async with asyncio.timeout(STARTING):
+                await child._said("ready")
+        except BaseException:
+            await child.end()
+            raise
+        return child
 
     async def ask(self, asked: dict[str, Any]) -> str:
         """Raises OSError and ValueError: it has ended, or makes no sense."""
         if self._ending is not None:
             self._ending.cancel()
             self._ending = None
-        if self._process.stdin is None or self._process.stdout is None:
+        if self._process.stdin is None:
             raise ValueError("no pipes")
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         await self._process.stdin.drain()
-        said = json.loads(await self._process.stdout.readline())["outcome"]
-        return str(said)
+        return await self._said("outcome")
+
+    async def _said(self, what: str) -> str:
+        """Raises ValueError, LookupError and TypeError: it has ended, or makes no sense."""
+        if self._process.stdout is None:
+            raise ValueError("no pipes")
+        return str(json.loads(await self._process.stdout.readline())[what])
 
     def rest(self, seconds: float, resting: list[_Child]) -> None:
         """Wait for the next message, so many seconds."""

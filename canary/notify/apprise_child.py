@@ -1,6 +1,6 @@
 """Sends messages by apprise: the program of the process that `canary.notify.apprise` starts.
 
-A line of JSON in, a line of JSON out, one after the other. It knows no cluster, and what it may reach is said with each message.
+A line of JSON in, a line of JSON out, one after the other; the first one out says that it is ready. It knows no cluster, and what it may reach is said with each message.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ def main() -> None:
     guard = Guard(program())
     _bound()
     guard.install()
+    _say({"ready": True})
     for line in sys.stdin:
-        answer = _answer(notifier, guard, json.loads(line))
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        _say(_answer(notifier, guard, json.loads(line)))
+
+
+def _say(what: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
 def _answer(notifier: _Apprise, guard: Guard, asked: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +72,8 @@ class _Apprise:
             app_id="canary", app_desc="canary", app_url="", plugin_paths=[], storage_mode="memory", secure_logging=True
         )
         self._apprise = apprise
+        # The first URL makes it load its services, which takes as long as all else here: that is part of the start, and of no message.
+        apprise.Apprise.instantiate("json://localhost", asset=self._asset)
 
     def send(self, url: str, title: str, body: str, level: str, seconds: float) -> str:
         """What came of it, as a constant."""

@@ -188,7 +188,9 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         yield from gate_lines(gate, step, now, skip)
     if words := replica_words(rollout.status):
         yield f"{words[0].upper()}{words[1:]} (spec.scale)."
-    if step.hold_until is not None and step.hold_until > now:
+    if step.hold_until is not None and step.hold_until > now and rollout.full:
+        yield "Its hold is skipped, as `promote --full` was asked for."
+    elif step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
     if step.settled_at is not None and step.reached_at is not None and step.settled_at > step.reached_at:
         settle = (step.settled_at - step.reached_at).total_seconds()
@@ -386,11 +388,12 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
     step = rollout.status.step
     index = step.index if step else 0
     if index < len(rollout.steps):
-        target = f"step {index + 1} of {len(rollout.steps)} ({asks(rollout.steps[index])})"
+        following = len(rollout.steps) if rollout.full else index + 1
+        target = f"step {following} of {len(rollout.steps)} ({asks(rollout.steps[following - 1])})"
     else:
         target = f"the promotion ({rollout.promotion})"
     conditions = []
-    hold = clean(rollout.steps[index - 1].get("hold") or "") if 1 <= index <= len(rollout.steps) else ""
+    hold = _hold(rollout, index)
     resuming = rollout.phase == "Paused" and not awaits_approval(rollout)
     if resuming:
         conditions.append(f"somebody resumes the run{f', it has then been held for {hold}' if hold else ''}")
@@ -401,8 +404,8 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
             conditions.append("somebody approves it")
         if (gate := gate_wanted(rollout)) is not None:
             conditions.append(open_when(gate))
-        if resuming:
-            pass  # resuming begins the hold anew
+        if resuming or rollout.full:
+            pass  # resuming begins the hold anew, and promote --full skips it
         elif step.hold_until is not None and step.hold_until > now:
             early = _early(rollout)
             sooner = f", or sooner once {listing(early)} proved the canary good (promoteEarly)" if early else ""
@@ -414,11 +417,18 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
     if isinstance(rollout.spec.get("scale"), dict):
         conditions.append("the canary has the replicas that the next share needs")
     if rollout.status.checks or rollout.spec.get("checks"):
-        conditions.append("every check has passed a measurement of this step, and none is Fail or Unknown")
+        passed = "every check has passed a measurement of this step, and none is Fail or Unknown"
+        conditions.append("no check fails" if rollout.ignores_unknown else passed)
     yield f"Next is {target}, when {listing(conditions)}." if conditions else f"Next is {target}."
     if index >= len(rollout.steps):
         yield f"Promotion {rollout.promotion}: {_promotion(rollout, program)}."
     yield f"If a check fails more often than it may, {_failure(rollout)}."
+
+
+def _hold(rollout: RolloutView, index: int) -> str:
+    """What a step (from 1) declares to be held for; empty where that is nothing, or skipped."""
+    declared = 1 <= index <= len(rollout.steps) and not rollout.full
+    return clean(rollout.steps[index - 1].get("hold") or "") if declared else ""
 
 
 def _early(rollout: RolloutView) -> list[str]:

@@ -71,6 +71,16 @@ class RolloutView:
         return self.phase in {phase.value for phase in ACTIVE}
 
     @property
+    def full(self) -> bool:
+        """Whether `promote --full` was asked for in its run: no hold, gate or approval is waited for."""
+        return self.status.run is not None and self.status.run.full
+
+    @property
+    def ignores_unknown(self) -> bool:
+        """Whether that was to go on without checks that are Unknown."""
+        return self.full and self.status.run is not None and self.status.run.ignore_unknown
+
+    @property
     def current(self) -> bool:
         """Whether the status is about the spec as it is now."""
         return self.status.observed_generation >= self.generation
@@ -316,7 +326,7 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
     gate = gate_wanted(rollout)
     if gate is not None and (words := waits_for(gate, step, now)):
         needs.append(words)
-    if step.hold_until is not None and step.hold_until > now:
+    if step.hold_until is not None and step.hold_until > now and not rollout.full:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
     settled, measured = step.evidence_since, status.checks and (status.split.desired or extras(rollout))
     if measured and settled is not None and settled > now:
@@ -327,8 +337,7 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
 def _held(rollout: RolloutView, now: datetime) -> str:
     """What keeps a run at a step whose hold is over, as far as that is on record."""
     status = rollout.status
-    ignoring = status.run is not None and status.run.full and status.run.ignore_unknown
-    if (status.split.desired or extras(rollout)) and not ignoring:
+    if (status.split.desired or extras(rollout)) and not rollout.ignores_unknown:
         due = unmeasured(status)
         if due:
             return f"waiting for a measurement of {listing([clean(check.name) for check in due])}: none on record"
@@ -360,15 +369,15 @@ def approval_wanted(rollout: RolloutView) -> bool:
     step: StepStatus | None = rollout.status.step
     if step is None or step.approved or not 1 <= step.index <= len(rollout.steps):
         return False
-    if rollout.status.run is not None and rollout.status.run.full:
+    if rollout.full:
         return False
     return "approval" in rollout.steps[step.index - 1]
 
 
 def gate_wanted(rollout: RolloutView) -> Gate | None:
     """What has to say that the current step may be left; None: nothing, or promote-full skips it."""
-    run, step = rollout.status.run, rollout.status.step
-    if step is None or not 1 <= step.index <= len(rollout.steps) or (run is not None and run.full):
+    step = rollout.status.step
+    if step is None or not 1 <= step.index <= len(rollout.steps) or rollout.full:
         return None
     return gate_of(rollout.steps[step.index - 1])
 

@@ -246,8 +246,8 @@ def test_a_controller_is_known_by_what_it_writes(rollouts: list[Json], level: Le
 
 
 def test_rollouts_that_need_somebody_are_listed() -> None:
-    """Invalid and Stalled each with its words; without any, one line says how many are fine."""
-    assert [item.level for item in health.troubled([rollout(status()), rollout(PHASES[Phase.IDLE])])] == [OK]
+    """Invalid and Stalled each with its words; others are not."""
+    assert not [*health.troubled([rollout(status()), rollout(PHASES[Phase.IDLE])])]
     stuck = conditions("Contested", ready="False", stalled="True")
     lines = list(
         health.troubled(
@@ -273,13 +273,38 @@ def test_a_release_that_was_taken_back_is_no_broken_installation(reason: str) ->
             "conditions": conditions(reason, reconciling="False", stalled="True"),
         }
     )
-    (said,) = health.troubled([rollout(gone)], "kubectl canary")
+    found = [*health.troubled([rollout(gone)], "kubectl canary")]
     if reason == "Aborted":
-        assert (said.name, said.level) == ("Rollouts", OK)
+        assert not found
     else:
+        (said,) = found
         assert (said.name, said.level) == ("Rollout team-shop/shop", DOUBT)
         assert said.message == "run 7 was rolled back: error-rate: 0.12 > 0.01"
         assert "`kubectl canary retry shop -n team-shop`" in said.advice
+
+
+AGAINST = [
+    ([], True),
+    ([Diagnosis("controller", DOUBT, "it wrote last an hour ago")], True),
+    ([Diagnosis("controller", BROKEN, "a request has waited for an hour")], False),
+    (
+        [Diagnosis("Rollout team-shop/shop", BROKEN, "no run could work now (ParentMissing): there is no Gateway")],
+        False,
+    ),
+    ([Diagnosis("Rollout team-shop/shop", DOUBT, "run 7 was rolled back")], False),
+    ([Diagnosis("Rollout other/shop", BROKEN, "of another list")], True),
+    ([Diagnosis("API server", OK, "fine"), Diagnosis("preflight", DOUBT, "you may not list gateways")], True),
+]
+
+
+@pytest.mark.parametrize(("found", "said"), AGAINST)
+def test_that_nothing_is_known_is_said_of_rollouts_of_which_no_line_says_otherwise(
+    found: list[Diagnosis], said: bool
+) -> None:
+    """Whoever found it, in a status, around the routes or among the Secrets."""
+    lines = [*health.untroubled([rollout(status())], found)]
+    assert [item.level for item in lines] == [OK] * said
+    assert all(item.message == "1, and nothing is known against any of them" for item in lines)
 
 
 class Cluster:
@@ -427,7 +452,7 @@ async def test_what_is_broken_ends_with_1_and_says_what_to_do(cluster: Cluster) 
     )
     code, found = here
     assert code == 0
-    assert found["Rollouts"] == ("ok", "1, none of them needs anybody")
+    assert found["Rollouts"] == ("ok", "1, and nothing is known against any of them")
     assert found["Prometheus"][0] == "doubt"
     code, found = everywhere
     assert code == 1
@@ -490,6 +515,7 @@ async def test_what_the_controller_would_object_to_is_told_by_doctor_too(cluster
     assert words.startswith(
         "no run could work now (NotAllowedByListeners): HTTPRoute shop is not served: Gateway gw says"
     )
+    assert "Rollouts" not in found
     await cluster.answer(NS, "shop")
     service = rollout(None)["spec"]["canary"]["service"]
     await cluster.kube.delete(SERVICES, service, NS)

@@ -227,7 +227,12 @@ def test_what_promote_full_skipped_is_not_said_to_have_passed() -> None:
         assert "passed all its steps" not in text
     assert "passed all its steps" in told(PHASES[Phase.PROMOTING])
     early = status().run.model_copy(update={"full": True, "full_at": 3})
-    assert "; step 4 is skipped." in told(status(run=early))
+    text = told(status(run=early))
+    assert "; step 4 is skipped." in text
+    assert "Its hold is skipped, as `promote --full` was asked for." in text
+    assert "Next is step 5 of 5 (100 %), when every check has passed a measurement of this step, and none" in text
+    text = told(status(run=early.model_copy(update={"ignore_unknown": True})))
+    assert "Next is step 5 of 5 (100 %), when no check fails." in text
 
 
 def test_a_canary_without_a_ready_replica_is_explained() -> None:

@@ -162,6 +162,12 @@ async def test_as_a_plugin_it_speaks_of_kubectl(tmp_path: Path) -> None:
         (["controller", "run", "--metrics-address", "8080/metrics"], "0.0.0.0:8080"),
         (["controller", "run", "--lease", "canary"], "canary-system/canary-controller"),
         (["controller", "run", "--lease", "a/b/c"], "names no Lease"),
+        (["controller", "run", "--namespaces", "A B"], "'A' can name no namespace: a name is made of a-z, 0-9 and -"),
+        (["controller", "run", "-n", "team-shop,team_pay"], "'team_pay' can name no namespace"),
+        (["controller", "run", "--namespaces", "team-*"], "write for example team-shop,team-pay"),
+        (["controller", "run", "--namespaces", "a" * 64], "has 63 characters at most"),
+        (["controller", "run", "--namespaces", ","], "',' names no namespace"),
+        (["-n", "Team", "controller", "run"], "'Team' can name no namespace"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(arguments: list[str], words: str) -> None:
@@ -258,6 +264,7 @@ def test_options_and_environment_become_the_same_settings(settings_of: Callable[
     assert both["log_level"] == "ERROR"
     assert both["namespaces"] == ["a", "b"]
     assert both["overruled"] == ["--log-level counts, not CANARY_LOG_LEVEL"]
+    assert settings_of(CANARY_NAMESPACES="")["namespaces"] == []
 
 
 async def test_without_a_kubeconfig_it_says_what_to_set(tmp_path: Path) -> None:

@@ -58,6 +58,20 @@ def test_a_skipped_step_has_a_sign_of_its_own() -> None:
     assert "all steps" not in shown
 
 
+def test_a_hold_that_is_skipped_is_not_waited_for() -> None:
+    """The step says what the run does wait for."""
+    found = hurried(status(), 3)
+    assert found.step is not None
+    for measured, words in (
+        (found.step.reached_at, "about to move on"),
+        (None, "waiting for a measurement of error-rate"),
+    ):
+        shown = picture(rollout(found.model_copy(update={"checks": checks(measured_at=measured)[:1]})))
+        assert line_with(shown, "  3  50 %").endswith(
+            f"hold 5m  {words}: none on record" if measured is None else words
+        )
+
+
 def test_a_run_that_waits_for_approval_says_who_goes_on_with_it() -> None:
     """`promote` does, and not `resume`, although the run is paused."""
     shown = picture(rollout(awaiting_approval()))

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -37,6 +38,7 @@ from canary.notify.apprise import AppriseSender
 from canary.notify.http import HttpSender
 from canary.notify.secrets import TargetSecrets
 from canary.notify.sender import AnySender
+from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -165,6 +167,33 @@ async def test_each_event_arrives_once_over_a_restart(world: World, hook: Receiv
     assert hook.kinds[4:] == ["RunStarted", "StepStarted", "StepStarted", "Succeeded"]
     said = (await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace))["status"]["conditions"][0]
     assert (said["type"], said["status"], said["reason"]) == ("Delivered", "True", "Delivered")
+
+
+@pytest.mark.sandbox_only("answers get lost")
+@pytest.mark.parametrize("status", [None, 409, 504])
+async def test_what_was_written_is_told_though_the_answer_was_lost(
+    world: World, hook: Receiver, status: int | None
+) -> None:
+    """Whoever wrote it is who tells: that it is on record, and by whom, comes by the watch then. Once, as ever."""
+    await world.furnish()
+    await world.declare(steps=STEPS)
+    await declare(world, hook.url, events=["RolledBack", "RunStarted"])
+    instance = await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    async with notifying(world, instance):
+        instance.manager.deps.notices._began_there = datetime(2020, 1, 1, tzinfo=UTC)  # it has been at work for long
+        await world.deploy(2)
+        await world.until(lambda: world.step() == 2)
+        lost = Fault(
+            "patch", "rollouts", status, drop=status is None, subresource="status", after_effect=True, times=None
+        )
+        world.api.faults.add(lost)
+        world.provider.answers["errors"] = 0.5
+        await world.until(lambda: world.phase() == "RolledBack")
+        world.api.faults.remove(lost)
+        await world.pass_(30)
+        await really(lambda: sorted(hook.kinds) == ["RolledBack", "RunStarted"], 10, says=lambda: hook.kinds)
+        await really(lambda: sorted(told(world)) == ["RolledBack/1", "RunStarted/1"])
 
 
 async def test_what_a_controller_could_not_tell_any_more_its_successor_tells(world: World, hook: Receiver) -> None:

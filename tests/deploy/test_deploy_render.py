@@ -12,6 +12,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,33 @@ def test_the_documented_kustomization_replaces_the_image_before_anything_is_appl
     (pushed,) = set(re.findall(r"docker push (\S+)", text))
     (container,) = named(kustomized(mine.parent), "Deployment")["spec"]["template"]["spec"]["containers"]
     assert container["image"] == pushed == f"registry.example.com/canary:{__version__}"
+
+
+def test_the_documented_copy_of_the_namespaced_overlay_renders(tmp_path: Path) -> None:
+    """Whoever types what the page says has the overlay's objects, and its rights in each of their namespaces and in no other."""
+    page = (ROOT / "docs" / "install.md").read_text().partition("\n## With kustomize\n")[2].partition("\n## ")[0]
+    about = page.index("`overlays/namespaced`")
+    written = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL).search(page, about)
+    assert written, "the page shows no kustomization"
+    typed = [line for line in written[1].splitlines(keepends=True) if not line.startswith("kubectl apply ")]
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    subprocess.run(["sh", "-eu", "-c", "".join(typed)], cwd=tmp_path, check=True, timeout=20)
+
+    mine, overlay = kustomized(tmp_path / "mine"), kustomized(OVERLAYS / "namespaced")
+    (container,) = named(mine, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"registry.example.com/canary:{__version__}"
+    teams = next(one["value"] for one in container["env"] if one["name"] == "CANARY_NAMESPACES").split(",")
+    assert len(teams) == len(set(teams)) > 1
+    assert {key(one) for one in mine} == {
+        (kind, team if namespace == TEAM else namespace, name)
+        for kind, namespace, name in map(key, overlay)
+        for team in teams
+    }
+    assert set(grants(mine)) == {
+        replace(grant, namespace=team) if grant.namespace == TEAM else grant
+        for grant in grants(overlay)
+        for team in teams
+    }
 
 
 def test_an_image_that_nobody_named_is_evidently_to_be_replaced() -> None:

@@ -372,10 +372,22 @@ def test_promote_full_skips_holds_and_approvals_and_not_the_checks() -> None:
     world.now += timedelta(milliseconds=5)
     world.run()
     assert (world.phase, world.share()) == (Phase.PROGRESSING, 100)
+    assert world.status.message == "waiting for check errors to be measured; holding 100 % (step 3/3)"
+    assert world.told[-1].message == "step 3/3: 100 % of the pair to the canary"
     world.wait(1)
     world.measure(0.0)
     world.run()
     assert world.phase is Phase.PROMOTING
+
+
+def test_no_hold_is_said_to_be_waited_for_that_promote_full_skips() -> None:
+    """At the step where it is asked for, too: a check is what the run waits for."""
+    world = begun(spec=spec_of(steps=[{"weight": 10, "hold": "1h"}, {"weight": 100, "hold": "1h"}]))
+    assert "holding 10 % until" in world.status.message
+    world.ask("promote-full")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+    assert world.status.message == "waiting for check errors to be measured; holding 10 % (step 1/2)"
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])

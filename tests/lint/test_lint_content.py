@@ -23,7 +23,7 @@ from lint_kit import (
 
 from canary.lint.findings import Severity, field_of, path_of
 from canary.lint.run import lint
-from canary.lint.source import read
+from canary.lint.source import LARGEST, read
 
 USE: Json = {"template": {"name": "latency", "kind": "ClusterCheckTemplate"}}
 CODE: Json = {"query": 'sum(rate(errors{service="{{ canary.service }}", code="{{ args.code }}"}[{{ window }}]))'}
@@ -177,6 +177,58 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         "spec.checks[0].threshold.max",
         "is not a limit",
         "error",
+    ),
+    (
+        "seconds for an argument that is written in milliseconds",
+        [rollout(checks=[{**USE, "args": {"limit": "300"}}]), template()],
+        "spec.checks[0].args.limit",
+        "300 has no unit, so it counts as 300s; the default of the template is 500ms",
+        "warning",
+    ),
+    (
+        "a bare number, too",
+        [rollout(checks=[{**USE, "args": {"limit": 0.3}}]), template()],
+        "spec.checks[0].args.limit",
+        "0.3 has no unit, so it counts as 0.3s",
+        "warning",
+    ),
+    (
+        "a part for an argument that is written as a percentage",
+        [rollout(checks=[{**USE, "args": {"limit": 5}}]), template(args=[{"name": "limit", "default": "1%"}])],
+        "spec.checks[0].args.limit",
+        "5 has no unit, so it counts as 500%; the default of the template is 1%",
+        "warning",
+    ),
+    (
+        "a percentage for a duration",
+        [rollout(checks=[{**USE, "args": {"limit": "5%"}}]), template()],
+        "spec.checks[0].args.limit",
+        "5% is a percentage, and the default of the template is 500ms, a duration",
+        "warning",
+    ),
+    (
+        "a number without a unit that is a part of a query",
+        [
+            rollout(checks=[{**USE, "args": {"range": "300"}}]),
+            template(
+                args=[{"name": "range", "default": "5m"}],
+                threshold={"max": 1},
+                prometheus={"query": 'sum(rate(n{s="{{ canary.service }}"}[{{ args.range }}]))'},
+            ),
+        ],
+        "spec.checks[0].args.range",
+        "300 has no unit, and the default of the template is 5m",
+        "warning",
+    ),
+    (
+        "and one of the counters of traffic",
+        [
+            rollout(traffic={**COUNTED, "args": {"name": "300"}}),
+            counter(args=[{"name": "name", "default": "5m"}], traffic=NAMED),
+        ],
+        "spec.traffic.args.name",
+        "300 has no unit, and the default of the template is 5m",
+        "warning",
     ),
     (
         "a template with another name than those of the files",
@@ -777,9 +829,12 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("x: !vault secret\n", 1, "not YAML: could not determine a constructor"),
         ("a: \x01\n", 0, "not YAML"),
         ("x: !!int many\n", 0, "a value cannot be read"),
-        ("a: &a [*a]\n", 1, "too large or too deep"),
-        (BOMB, 1, "too large or too deep once its aliases are spelled out"),
-        (f"a: [{','.join('1' * 200_001)}]\n", 1, "too large or too deep: more than 200,000 values"),
+        ("a: &a [*a]\n", 1, "too deep: it has more than 100 levels once its aliases are spelled out"),
+        (BOMB, 1, "too large: it has more than 200,000 values once its aliases are spelled out"),
+        (f"a: [{','.join('1' * 200_001)}]\n", 1, "too large: it has more than 200,000 values"),
+        ("\n---\n" + "[" * 102 + "]" * 102 + "\n", 3, "too deep: it has more than 100 levels"),
+        ("? " * 10_000, 1, "too deep: it has more than 100 levels"),
+        (f"a: [{'1,' * 200_000}1, and {{nothing ]of: this, is read", 1, "too large: it has more than 200,000 values"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_a_finding(text: str, line: int, words: str) -> None:
@@ -788,6 +843,60 @@ def test_what_cannot_be_read_is_a_finding(text: str, line: int, words: str) -> N
     assert documents == []
     assert [(finding.line, finding.severity) for finding in findings] == [(line, "error")]
     assert words in findings[0].message
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85"], ids=repr)
+def test_a_document_that_is_too_large_is_refused_before_it_is_read(end: str) -> None:
+    """With its size and the bound; the others of the file are read, and found where they are."""
+    small = end.join(("---", "kind: Small", "x: {a: 1, a: 2}", ""))
+    large = end.join(("--- # this is no YAML", f"a: ][ {'é' * (LARGEST // 2)}", "  ---", "----", ""))
+    documents, findings = read(small + large + small.replace("a: 2", "b: 2"), "m.yaml")
+    assert [document.kind for document in documents] == ["Small"]
+    assert documents[0].position(("x", "b")) == (10, 11)
+    assert [(finding.line, finding.message) for finding in findings] == [
+        (4, "the document has 3.0 MiB, and no more than 3 MiB are read of one"),
+        (3, "the key 'a' is given twice, first in line 3"),
+    ]
+    assert "no API server takes as much" in findings[0].advice
+
+
+@pytest.mark.parametrize(
+    ("default", "given"),
+    [
+        ("500ms", "300ms"),
+        ("500ms", "0.3s"),
+        ("500ms", "0"),
+        ("1%", "0.5%"),
+        ("0.5", "300ms"),
+        ("0.5", "1%"),
+        ("0.5", 2),
+        (None, "300"),
+        ("500ms", None),
+    ],
+)
+def test_a_unit_is_missed_only_where_the_default_has_one(default: str | None, given: str | int | None) -> None:
+    """Nothing is asked of zero, or beside a default that has no unit itself: a Rollout may be more precise than its template."""
+    argument = {"name": "limit"} | ({} if default is None else {"default": default})
+    check = USE if given is None else {**USE, "args": {"limit": given}}
+    found = linted(rollout(checks=[check]), template(args=[argument])).findings
+    assert [finding for finding in found if "unit" in finding.text or "percentage" in finding.text] == []
+
+
+def test_a_unit_that_is_missed_may_be_one_of_two() -> None:
+    """The one of the default, or the one that the number has now."""
+    for default, given, advice in (("500ms", "300", "300ms or 300s"), ("5s", "3", "3s"), ("1%", "0.05", "0.05% or 5%")):
+        spelled = template(args=[{"name": "limit", "default": default}])
+        (found,) = problems(rollout(checks=[{**USE, "args": {"limit": given}}]), spelled)
+        assert found.advice == f"say the unit: {advice}"
+
+
+def test_a_file_may_be_larger_than_a_document() -> None:
+    """As a whole rendering is, or a bundle of definitions."""
+    document = "---\nkind: x\n" + (
+        "# of a line of comment that has eighty characters, of which a newline is the last\n" * 20_000
+    )
+    documents, findings = read(document * 3, "m.yaml")
+    assert (len(documents), findings) == (3, [])
 
 
 def test_yaml_is_read_as_kubectl_reads_it() -> None:

@@ -31,9 +31,9 @@ Json = dict[str, Any]
 class Chats:
     """A sender, and the Secret that it finds. One process for all tests: its start takes most of their time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 60) -> None:
         self.content = Content("Opaque", "", {})
-        self.sender = AppriseSender(TargetSecrets(self.read, "canary-system"), DEFAULT, ["127.0.0.1"], seconds=60)
+        self.sender = AppriseSender(TargetSecrets(self.read, "canary-system"), DEFAULT, ["127.0.0.1"], seconds=seconds)
 
     async def read(self, _name: str, _namespace: str) -> Content:
         return self.content
@@ -117,6 +117,30 @@ async def test_a_redirect_leads_nowhere(chats: Chats, hook: Receiver) -> None:
     hook.answers = [elsewhere]
     assert await chats.reason(f"json://127.0.0.1:{hook.port}/ops") == "Failed"
     assert len(hook.got) == 1
+
+
+async def test_a_process_that_is_slow_to_start_serves_a_later_attempt(hook: Receiver) -> None:
+    """It gives way to everything else on the machine: were it ended with the attempt, none would ever get to its message."""
+    chats = Chats(seconds=0.1)
+    try:
+        assert await chats.reason(f"json://127.0.0.1:{hook.port}/ops") == "NotStarted"
+        async with asyncio.timeout(60):
+            while (outcome := await chats.send(f"json://127.0.0.1:{hook.port}/ops")).reason != "Delivered":
+                assert isinstance(outcome, Undelivered)
+                assert outcome.retryable
+    finally:
+        await chats.sender.close()
+    assert hook.got
+
+
+async def test_the_end_waits_for_no_start() -> None:
+    """And leaves no process."""
+    chats = Chats(seconds=0.01)
+    assert await chats.reason("json://127.0.0.1:9/ops") == "NotStarted"
+    (start,) = chats.sender._starting
+    async with asyncio.timeout(5):
+        await chats.sender.close()
+    assert start.cancelled()
 
 
 async def test_an_answer_without_end_ends(chats: Chats, hook: Receiver) -> None:

@@ -9,14 +9,17 @@ import os
 import re
 import signal
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cli_kit import canary
 from rehearse_kit import COMPARE, LATENCY, LIMIT, document, prometheus_of, steps, written
+from rich.console import Console
 
 from canary.cli.progress import LINES, Progress
+from canary.cli.render_plan import table
 
 BETWEEN = ("--from", "2026-03-02T00:00:00Z", "--to", "2026-03-02T06:00:00+00:00")
 REQUESTS = 'requests_total{service="stable"}'
@@ -39,6 +42,42 @@ async def test_it_says_how_often_and_how_soon(tmp_path: Path) -> None:
     assert re.search(
         r"\d\.\d % of the runs with a canary that is as good as stable would have failed: \S+ a week", ran.out
     )
+
+
+COMPARED = ("STEP", "TRAFFIC", "FIRST LOOK", "HALF FOUND", "95 % FOUND", "IN THIS STEP", "LONG ENOUGH", "BY ITS END")
+REPLAYED = ("CANARY", "FAILED", "A WEEK", "HALF AFTER", "95 % AFTER", "HELD AT THE END")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+@pytest.mark.parametrize(
+    ("headings", "cells"),
+    [
+        (COMPARED, ("1", "10 %, opt-in", "15s", "1m12s", "4m00s", "99.9 %", "yes", "99.9 %")),
+        (REPLAYED, ("10x the odds to be slow", "285 of 285 (100.0 %)", "7.05", "1m12s", "1m45s", "22")),
+    ],
+)
+def test_no_column_is_lost_on_a_narrow_terminal(headings: tuple[str, ...], cells: tuple[str, ...], width: int) -> None:
+    """Headings break into two lines first; from 80 columns on each row is one line, and whoever has 100 has the headings in one, too."""
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(table(headings, [cells]))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    shown = Counter("".join("".join(lines).split()))
+    assert shown == Counter("".join("".join((*headings, *cells)).split()))
+    assert all(len(line) <= width for line in lines)
+    if width >= 80:
+        assert len(lines) == (2 if width == 100 else 3)
+        assert all(cell in lines[-1] for cell in cells)
+
+
+async def test_the_table_fits_into_80_columns(tmp_path: Path) -> None:
+    """All six columns, as in a terminal of the usual width."""
+    file = written(tmp_path, document(steps(10), COMPARE))
+    async with prometheus_of(COUNTED) as url:
+        ran = await canary("backtest", file, *BETWEEN, "--times", "10", "--prometheus-url", url, COLUMNS="80")
+    above, below = (line.split() for line in ran.out.splitlines() if "HELD AT" in line or "THE END" in line)
+    assert above == ["A", "HALF", "95", "%", "HELD", "AT"]
+    assert below == ["CANARY", "FAILED", "WEEK", "AFTER", "AFTER", "THE", "END"]
 
 
 async def test_programs_get_the_same_as_json(tmp_path: Path) -> None:
