@@ -467,6 +467,10 @@ class Promises:
             swapping = any(pair.weights.share for pair in new.values())
             if owned is not None and not swapping:
                 assert after["spec"] == owned, f"{name} is not what it was before the run"
+            memory = self.world.memory or self.world.status
+            if memory.active and memory.run is not None and memory.run.outcome is None:
+                # Let go of in the middle of a run: what its owner gives the canary from now on is no share of the run's.
+                self.written.pop((memory.run.number, name), None)
         else:
             self.written[action.intent.run, name] = action.plan.pair
             fresh = name not in self.intents and not self._on_record(name)
