@@ -183,7 +183,7 @@ class Reconciler:
         decided = observation.decision.status
         if run_number(decided) != run_number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
-        if self._blames(status, decided) and not await self._still_so(observation):
+        if (state.unread or self._blames(status, decided)) and not await self._still_so(observation):
             self._inbox.put_back(measurements, traffic, since)
             self._wake.set()
             return None
@@ -250,6 +250,7 @@ class Reconciler:
         return put_back or (reason != known and reason in {LOWERED_BY_HAND, CONTESTED})
 
     async def _still_so(self, observation: Observation) -> bool:
+        self._state.unread = False
         try:
             return await still_so(self._deps.kube, self._deps.store, self.key, observation.world.rollout)
         except CanaryError:

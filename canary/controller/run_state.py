@@ -39,6 +39,8 @@ class RunState:
         """The last one that could be read."""
         self.fresh = True
         """Whether the status was taken over, and some route has named another turn ever since."""
+        self.unread = False
+        """Whether the process has slept since the Rollout was read: nothing is written before it has been."""
         self.since: datetime | None = None
         """When it was taken over, or the process had slept; None: neither."""
         self.taken_over: RolloutStatus | None = None
@@ -62,7 +64,7 @@ class RunState:
         another = kept.version != self._record.version and self._record.read(kept.document)
         now = deps.clock.now()
         if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
-            self._epoch, self.fresh, self.since = deps.fence.epoch, True, now
+            self._epoch, self.fresh, self.unread, self.since = deps.fence.epoch, True, True, now
         if status is None or another:
             taken = (
                 rollout.status
