@@ -87,6 +87,8 @@ class RouteWriter:
             and not await still_so(self._kube, self._store, self._key, rollout)
         ):
             return False
+        if not rising and _moves(ops) and _anothers_turn(document, action, name) and not await self._may_take(rollout):
+            return False
         if action.plan.adds_mirror(seen):
             await self._check_target(action.plan.pair)
         if action.intent is None:
@@ -104,6 +106,16 @@ class RouteWriter:
             return False
         _compare(action, answer, document, name)
         return True
+
+    async def _may_take(self, rollout: Json) -> bool:
+        """Whether what another controller has given in this run may be taken back: not where it is a step ahead of what we have heard.
+
+        Trouble of the API server holds up nothing that gives the canary less.
+        """
+        try:
+            return await still_so(self._kube, self._store, self._key, rollout)
+        except ApiError:
+            return True
 
     async def _send(self, route: RouteKey, document: Json, ops: list[Operation]) -> Json | None:
         """The answer to a patch of a route, which is kept; None where it has moved, and was read again instead. Raises ApiError."""
@@ -230,6 +242,20 @@ def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
     return (
         there is not None and ours is not None and (there.uid, there.run, there.turn) == (ours.uid, ours.run, ours.turn)
     )
+
+
+def _anothers_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
+    """Whether the route names this run and the turn of another controller, and a step of the run is to be written."""
+    annotations = document.get("metadata", {}).get("annotations") or {}
+    there, ours = parse_intent(annotations.get(run_annotation(rollout))), action.intent
+    if there is None or ours is None or ours.mode is not Mode.STEP:
+        return False
+    return (there.uid, there.run) == (ours.uid, ours.run) and there.turn != ours.turn
+
+
+def _moves(ops: list[Operation]) -> bool:
+    """Whether a patch changes more than annotations."""
+    return any(op["op"] != "test" and op["path"].startswith("/spec/") for op in ops)
 
 
 def _versioned(ops: list[Json]) -> bool:

@@ -692,6 +692,31 @@ async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_rea
     assert kept.status.run is not None, "and now it is known"
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["on record", "nobody can tell"])
+async def test_what_another_controller_has_given_in_a_run_is_not_taken_back_before_the_rollout_was_read(
+    bench: Bench, told: bool
+) -> None:
+    """It has gone on with the run while we were cut off; we hear of its route first, and are a step behind."""
+    await bench.executor.execute([write("shop", 20, 80)], await bench.see(), NOW)
+    world = await bench.see()
+    annotation = parse_intent(world.routes[key("shop")].document["metadata"]["annotations"][RUN_ANNOTATION])
+    assert annotation is not None
+    text = replace(annotation, turn="another").dump()
+    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
+    world = await bench.see()
+    run = {"number": 1, "startedAt": "2026-01-01T00:00:00Z"}
+    await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"status": {"run": run}}, subresource="status")
+    if not told:
+        bench.fault(verb="get", resource="rollouts", status=503, times=None)
+    done = await bench.executor.execute([write("shop", 90, 10)], world, NOW)
+    await until(lambda: not bench.executor.busy)
+    assert await bench.weights() == ([20, 80] if told else [90, 10]), "trouble holds up nothing that gives less"
+    if told:
+        assert done.stale == ["WriteRoute(HTTPRoute shop, step)"]
+        await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
+        assert await bench.weights() == [100, 0], "a rollback waits for nobody's word"
+
+
 async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Bench) -> None:
     """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
     await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
