@@ -250,11 +250,14 @@ class Reconciler:
         return put_back or (reason != known and reason in {LOWERED_BY_HAND, CONTESTED})
 
     async def _still_so(self, observation: Observation) -> bool:
+        """Whether the Rollout is, this moment, as the decision saw it; also where nobody can tell, or what was read is no news."""
         self._state.unread = False
+        seen = self._deps.store.rollouts.get(self.key)
         try:
-            return await still_so(self._deps.kube, self._deps.store, self.key, observation.world.rollout)
+            same = await still_so(self._deps.kube, self._deps.store, self.key, observation.world.rollout)
         except CanaryError:
             return True  # nobody can tell now; the status write is guarded
+        return same or self._deps.store.rollouts.get(self.key) is seen
 
     def _next(self, observation: Observation, *, owed: bool) -> datetime | End | None:
         now = self._deps.clock.now()

@@ -191,7 +191,8 @@ def check_silent(scope: Scope) -> Hold | None:
 
 def time_left(scope: Scope) -> Hold | None:
     """The hold that the step declares is not over, and nothing that is proved ends it early."""
-    return None if _waited_until(scope) is None else _holding(scope)
+    until = _waited_until(scope)
+    return None if until is None else _holding(scope, until=until)
 
 
 def _waited_until(scope: Scope) -> datetime | None:
@@ -336,8 +337,9 @@ def fresh_for(check: ResolvedCheck) -> timedelta:
     return usual if check.lasts is None else usual + 2 * check.lasts
 
 
-def _holding(scope: Scope, wait: str = "") -> Hold:
-    until = _waited_until(scope)
+def _holding(scope: Scope, wait: str = "", until: datetime | None = None) -> Hold:
+    """`until`: the end of the hold, where whoever asks has found that out."""
+    until = until or _waited_until(scope)
     if wait and until is None:
         return Hold(reasons.AWAITING_VERDICTS, f"{wait}; {_holding_what(scope)} ({scope.step_text})")
     lasts = "" if until is None else f" until {until:%H:%M:%S}"
