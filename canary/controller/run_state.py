@@ -40,7 +40,7 @@ class RunState:
         self.fresh = True
         """Whether the status was taken over, and some route has named another turn ever since."""
         self.unread = False
-        """Whether the process has slept since the Rollout was read: nothing is written before it has been."""
+        """Whether the process has slept since the Rollout was read: nothing is written before that was tried, once."""
         self.since: datetime | None = None
         """When it was taken over, or the process had slept; None: neither."""
         self.taken_over: RolloutStatus | None = None

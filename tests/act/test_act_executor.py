@@ -676,6 +676,14 @@ async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str)
 # -- another controller -------------------------------------------------------------------------------------------------
 
 
+async def another_turn(bench: Bench) -> None:
+    """Another controller puts its turn on the route."""
+    said = parse_intent((await bench.see()).routes[key("shop")].document["metadata"]["annotations"][RUN_ANNOTATION])
+    assert said is not None
+    text = replace(said, turn="another").dump()
+    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
+
+
 @pytest.mark.parametrize("status", [{"outcome": "RolledBack"}, {"number": 2}])
 async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_read(
     bench: Bench, status: dict[str, Any]
@@ -698,11 +706,7 @@ async def test_what_another_controller_has_given_in_a_run_is_not_taken_back_befo
 ) -> None:
     """It has gone on with the run while we were cut off; we hear of its route first, and are a step behind."""
     await bench.executor.execute([write("shop", 20, 80)], await bench.see(), NOW)
-    world = await bench.see()
-    annotation = parse_intent(world.routes[key("shop")].document["metadata"]["annotations"][RUN_ANNOTATION])
-    assert annotation is not None
-    text = replace(annotation, turn="another").dump()
-    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
+    await another_turn(bench)
     world = await bench.see()
     run = {"number": 1, "startedAt": "2026-01-01T00:00:00Z"}
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"status": {"run": run}}, subresource="status")
@@ -721,10 +725,7 @@ async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Be
     """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
     await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
     world = await bench.see()
-    annotation = parse_intent(world.routes[key("shop")].document["metadata"]["annotations"][RUN_ANNOTATION])
-    assert annotation is not None
-    text = replace(annotation, turn="another").dump()
-    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
+    await another_turn(bench)
     done = await bench.executor.execute([write("shop", 50, 50)], world, NOW)
     assert done.stale == ["WriteRoute(HTTPRoute shop, step)"]
     assert await bench.weights() == [90, 10]
