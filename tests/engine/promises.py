@@ -92,6 +92,8 @@ class Promises:
         self.mirrored: set[tuple[str, str]] = set()
         """Which rules of which routes a run has added a mirror to."""
         self.gave: dict[str, dict[str, Weights]] = {}
+        self.sent: dict[str, dict[str, Fraction]] = {}
+        """Which rules of which routes a run mirrors, and how much of each, in per cent."""
         self.intents: dict[str, Intent] = {}
         self.before_us: dict[str, Json] = {}
         self.written: dict[tuple[int, str], Pair] = {}
@@ -343,6 +345,8 @@ class Promises:
         if memory.run is None or max(ahead, default=0) > memory.run.number:
             return
         for check in facts.checks:
+            if check.name in self.world.lost:
+                continue  # nobody knows what it is measured by
             before = memory.check(check.name)
             failures = before.failures if before else 0
             last = before.measured_at if before else None
@@ -479,6 +483,8 @@ class Promises:
             self.intents[name] = action.intent
             said = action.intent.weights
             self.gave[name] = {_rule(after, pair): said[key] for key, pair in new.items() if key in said}
+            said_of = action.intent.mirrors
+            self.sent[name] = {_rule(after, pair): said_of[key].share for key, pair in new.items() if key in said_of}
 
     def _rules(self, action: WriteRoute, before: Json, after: Json) -> None:
         """Rules for requests that opt in: added last and on evidence alone, by nobody whose run has failed, against nobody's hand."""
@@ -582,7 +588,7 @@ class Promises:
         for pair in self._pairs(name, after) if intent.pair is None else every_pair(after, intent.pair):
             rule = _rule(after, pair)
             wrote = self.gave[name].get(rule)
-            copies = intent.mirrors[pair.key].share if pair.key in intent.mirrors else 0
+            copies = self.sent[name].get(rule, 0)
             target = (intent.pair or Pair.of(self.world.spec, NAMESPACE)).copied_to
             less = copied(pair.document, target, NAMESPACE) < copies
             most = min(wrote.share, self.over.get((name, rule), wrote.share)) if wrote is not None else 0

@@ -337,6 +337,8 @@ class World:
     unstamped: str = ""
     good: dict[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
+    measured: datetime | None = None
+    """When something was measured last."""
     gate: Measurement | None = None
     """What the gate of the step said last, in this life."""
     admission: Callable[[Json], None] | None = None
@@ -430,7 +432,8 @@ class World:
         names = [spot(ref) for ref in self.spec.routes]
         views = [self.view(name) for name in names]
         if memory.active:
-            left = [spot(old) for old in memory.routes if spot(old) not in names and old.owned]
+            others = [old for old in memory.routes if spot(old) not in names]
+            left = [spot(old) for old in others if old.owned or self.annotated(spot(old))]
             views += [self.view(name, declared=False) for name in left]
         views = [placed(seen, self.around) for seen in views]
         if memory.active and (memory.run is None or memory.run.outcome is None):
@@ -974,7 +977,10 @@ class World:
             self.gate = Sample(float(answer), self.now, said=said)
 
     def measure(self, value: float | str = 0.0, check: str | None = None) -> None:
-        """Every check (or one) is measured: a number, or one of the ways of not knowing."""
+        """Every check (or one) is measured: a number, or one of the ways of not knowing. No two measurements are of the same microsecond."""
+        if self.now == self.measured:
+            self.now += timedelta(microseconds=1)
+        self.measured = self.now
         for resolved in self.checks:
             if check in {None, resolved.name}:
                 measurement = self._measurement(value)
