@@ -46,13 +46,18 @@ async def still_so(kube: Kube, store: Store, key: Key, rollout: Json) -> bool:
     record before this question.
     """
     try:
-        fresh = await kube.get(ROLLOUTS, key[1], key[0])
+        fresh = await latest(kube, key)
     except NotFound:
         return False
     if same_say(slim(fresh), rollout):
         return True
     store.put_rollout(fresh, answer=True)
     return False
+
+
+async def latest(kube: Kube, key: Key) -> Json:
+    """A Rollout as it is this moment. Raises ApiError: it is gone, or nobody can tell."""
+    return await kube.get(ROLLOUTS, key[1], key[0])
 
 
 FRESH = timedelta(seconds=10)

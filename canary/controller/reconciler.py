@@ -11,7 +11,6 @@ from enum import Enum
 
 from canary.act.backoff import Backoffs
 from canary.act.executor import Executor, World
-from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.traffic import TRAFFIC
 from canary.controller.clock import Alarm
@@ -22,17 +21,18 @@ from canary.controller.inbox import Inbox
 from canary.controller.livelock import Livelock
 from canary.controller.observation import Observation, observe
 from canary.controller.reporting import Reporting, say
+from canary.controller.rereading import Rereading
 from canary.controller.run_state import RunState, run_number
 from canary.controller.vouching import Vouching
 from canary.decide.actions import Action, EmitEvent
 from canary.decide.facts import Facts, Problem, Recorded
-from canary.decide.reasons import CONTESTED, LEFTOVER, LOWERED_BY_HAND
+from canary.decide.reasons import ABORTED, CHECK_FAILED, CONTESTED, LEFTOVER, LOWERED_BY_HAND
 from canary.decide.scope import Scope
 from canary.decide.unread import unread
 from canary.decide.writes import foreign, left_behind
-from canary.errors import CanaryError
 from canary.kube.retry import ROUTE_WRITE
 from canary.model.measurement import Measured, Reading
+from canary.model.run_status import Outcome
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks, Resolver
 from canary.observe.facts import Received, Standing, gather
@@ -102,9 +102,11 @@ class Reconciler:
         self._state = RunState(key, deps, self._record)
         self._evidence = Evidence(key, deps, self._state, self.post, self.wake)
         self._vouching = Vouching(key, deps.kube, deps.tries, deps.clock, self.wake)
+        self._rereading = Rereading(key, deps.kube, deps.store, self.wake)
         self._livelock = Livelock(deps.clock)
         self._reporting = Reporting(key, deps.telemetry)
         self._last: tuple[Rollout, World] | None = None
+        self._seen: Rollout | None = None
         self._gone_since: datetime | None = None
 
     @property
@@ -147,6 +149,7 @@ class Reconciler:
             self._alarm.cancel()
             await self._evidence.stop()
             self._vouching.stop()
+            self._rereading.forget()
             await self._executor.stop()
             await self._record.stop()
 
@@ -154,7 +157,7 @@ class Reconciler:
         """One round. Returns when to look again at the latest, or FINISHED."""
         started = time.perf_counter()
         key, deps, state = self.key, self._deps, self._state
-        rollout = deps.store.rollout(key)
+        rollout = self._rollout()
         if rollout is None:
             return await self._vanished()
         if state.status is None:
@@ -183,9 +186,8 @@ class Reconciler:
         decided = observation.decision.status
         if run_number(decided) != run_number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
-        if (state.unread or self._blames(status, decided)) and not await self._still_so(observation):
+        if not self._certain(status, observation):
             self._inbox.put_back(measurements, traffic, since)
-            self._wake.set()
             return None
         if self._executor.busy and not decided.active:
             self._inbox.put_back(measurements, traffic, since)
@@ -216,6 +218,16 @@ class Reconciler:
         return (
             min(quarrel, following) if quarrel is not None and isinstance(following, datetime) else quarrel or following
         )
+
+    def _rollout(self) -> Rollout | None:
+        """What is known of the Rollout. Its status on record is made of the one that we have in mind, where both say the same."""
+        store, state = self._deps.store, self._state
+        rollout = store.rollout(self.key)
+        if rollout is not None and rollout is not self._seen and state.status is not None:
+            store.share(self.key, state.status)
+            rollout = store.rollout(self.key)
+        self._seen = rollout
+        return rollout
 
     def _standing(self, rollout: Rollout) -> Standing:
         deps, state, sight = self._deps, self._state, self._deps.sights.of(self.key[0])
@@ -249,15 +261,24 @@ class Reconciler:
         put_back = bool({*after.overrides} - {*before.overrides})
         return put_back or (reason != known and reason in {LOWERED_BY_HAND, CONTESTED})
 
-    async def _still_so(self, observation: Observation) -> bool:
-        """Whether the Rollout is, this moment, as the decision saw it; also where nobody can tell, or what was read is no news."""
-        self._state.unread = False
-        seen = self._deps.store.rollouts.get(self.key)
-        try:
-            same = await still_so(self._deps.kube, self._deps.store, self.key, observation.world.rollout)
-        except CanaryError:
-            return True  # nobody can tell now; the status write is guarded
-        return same or self._deps.store.rollouts.get(self.key) is seen
+    def _certain(self, before: RolloutStatus, observation: Observation) -> bool:
+        """Whether a decision may be acted upon: where it blames somebody, or the process has slept, once the Rollout was read; else it is taken anew then.
+
+        What ends a run for what was measured, or because somebody asks for that, is true whatever another controller has done
+        meanwhile, and so is what was decided before: that waits for no answer.
+        """
+        state, decided = self._state, observation.decision.status
+        if not (state.unread or self._blames(before, decided)):
+            self._rereading.forget()
+            return True
+        if _failing(decided) in {CHECK_FAILED, ABORTED} or (_failing(decided) and _failing(before)):
+            return True
+        certain = self._rereading.confirmed(observation.world)
+        if certain is not None:
+            state.unread = False
+        if certain is False:
+            self._wake.set()
+        return bool(certain)
 
     def _next(self, observation: Observation, *, owed: bool) -> datetime | End | None:
         now = self._deps.clock.now()
@@ -350,3 +371,8 @@ class Reconciler:
         times = [at for at in (self._backoffs.next_try(now), self._record.next_try(now), quarrel) if at is not None]
         waiting = self._executor.busy or self._record.busy or rollout.request is not None
         return min(times) if times else None if waiting else FINISHED
+
+
+def _failing(status: RolloutStatus) -> str:
+    """Why the run of a status is rolled back; empty: it is not."""
+    return status.run.reason if status.run is not None and status.run.outcome is Outcome.ROLLED_BACK else ""

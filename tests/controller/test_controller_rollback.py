@@ -17,7 +17,7 @@ from controller_kit import (
     route_document,
 )
 
-from canary.controller import observation
+from canary.controller import observation, rereading
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.scope import Decision
@@ -153,6 +153,62 @@ async def test_a_write_under_way_does_not_hold_up_a_rollback(world: World, slow:
     world.api.faults.clear()
     await world.until(lambda: world.phase() == "RolledBack")
     assert world.weights("shop") == (1, 0)
+
+
+async def in_doubt(world: World, doubt: str) -> Fault:
+    """A run at 50 % of which the controller wants to read its Rollout once more, where such a reading gets no answer."""
+    instance = await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")))
+    await world.settle()
+    hanging = fault(world, verb="get", resource="rollouts", latency=6, times=None)
+    match doubt:
+        case "slept":
+            instance.manager.deps.fence.epoch += 1
+        case "raised":
+            await world.set_weights(world.alice, 20, 80)
+        case "lowered":
+            await world.set_weights(world.alice, 80, 20)
+    world.clock.advance(1.5)
+    await really(lambda: hanging.hits > 0)
+    return hanging
+
+
+@pytest.mark.parametrize("why", ["measured", "asked"])
+@pytest.mark.parametrize("doubt", ["slept", "raised", "lowered"])
+async def test_a_rollback_waits_for_no_reading(world: World, doubt: str, why: str) -> None:
+    """Who has slept, or would blame somebody, reads the Rollout first. A check that fails meanwhile, or an abort, is acted upon at once."""
+    hanging = await in_doubt(world, doubt)
+    if why == "measured":
+        world.provider.answers["errors"] = 0.5
+        world.clock.advance(31)
+    else:
+        await world.ask({"id": "1", "verb": "abort", "by": "alice"})
+    begun = time.monotonic()
+    await really(lambda: world.weights() == (1, 0), within=2, says=world._state)
+    assert time.monotonic() - begun < rereading.PATIENCE / 2
+    world.api.faults.remove(hanging)
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.status()["run"]["reason"] == ("CheckFailed" if why == "measured" else "Aborted")
+    assert list(clean(world, "shop", "shop")) == []
+
+
+@pytest.mark.parametrize("doubt", ["slept", "raised", "lowered"])
+async def test_a_reading_that_gets_no_answer_holds_nothing_up_for_long(
+    world: World, doubt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nobody can tell, and the run goes on by what is known."""
+    monkeypatch.setattr(rereading, "PATIENCE", 0.5)
+    hanging = await in_doubt(world, doubt)
+    if doubt == "raised":
+        await really(lambda: world.weights() == (50, 50), within=3, says=world._state)
+    elif doubt == "lowered":
+        await really(lambda: world.phase() == "Paused", within=3, says=world._state)
+    else:
+        await world.until(lambda: world.phase() == "Succeeded", within=600)
+    hits = hanging.hits
+    await world.pass_(20)
+    assert hanging.hits - hits < 3, "it is asked once, and not again and again"
 
 
 async def test_a_canary_without_replicas_loses_its_traffic(world: World) -> None:
