@@ -243,6 +243,13 @@ class RolloutStatus(ApiModel):
             said |= {"verdict": check.verdict.value, "reason": check.reason}  # Unknown is an answer, not an absence
         return document
 
+    def sharing(self, other: RolloutStatus) -> RolloutStatus:
+        """The same, made of the parts of another status where those say the same: what is on record and what is in mind mostly do."""
+        if self == other:
+            return other
+        ours, theirs = self.__dict__, other.__dict__
+        return self.model_copy(update={name: _shared(ours[name], theirs[name]) for name in ours})
+
     @property
     def active(self) -> bool:
         """Whether a run is under way."""
@@ -253,3 +260,12 @@ class RolloutStatus(ApiModel):
 
     def route(self, kind: RouteKind, name: str) -> RouteStatus | None:
         return next((route for route in self.routes if route.kind == kind and route.name == name), None)
+
+
+def _shared(value: Any, known: Any) -> Any:
+    """The known value where it equals this one; of a tuple, its items."""
+    if value == known:
+        return known
+    if isinstance(value, tuple) and isinstance(known, tuple):
+        return tuple(next((one for one in known if one == item), item) for item in value)
+    return value

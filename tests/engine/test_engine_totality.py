@@ -353,6 +353,9 @@ def test_it_always_decides_and_the_status_can_be_written(world: tuple[object, Ro
     )
     document = json.loads(json.dumps(after.dump(), allow_nan=False))
     assert RolloutStatus.load(document) == RolloutStatus.load(after.dump())
+    for known in (status, after, RolloutStatus.load(document)):
+        shared = after.sharing(known)
+        assert (shared, shared.dump()) == (after, after.dump()), "made of the parts of another one it is the same"
     urgency(status, after, 0)
     assert decide(spec, status, seen) == decision
 

@@ -977,9 +977,9 @@ class World:
             self.gate = Sample(float(answer), self.now, said=said)
 
     def measure(self, value: float | str = 0.0, check: str | None = None) -> None:
-        """Every check (or one) is measured: a number, or one of the ways of not knowing. No two measurements are of the same microsecond."""
+        """Every check (or one) is measured: a number, or one of the ways of not knowing. No two are of the same moment."""
         if self.now == self.measured:
-            self.now += timedelta(microseconds=1)
+            self.now += timedelta(milliseconds=1)
         self.measured = self.now
         for resolved in self.checks:
             if check in {None, resolved.name}:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 from pydantic import BaseModel, ValidationError
 
-from canary.model.status import RequestOutcome, RolloutStatus
+from canary.model.check_status import CheckStatus
+from canary.model.status import Phase, RequestOutcome, RolloutStatus
 from canary.model.values import (
     DURATION_PATTERN,
     LARGEST_NUMBER,
@@ -297,3 +298,28 @@ def test_what_is_no_alpha_is_refused(raw: Any) -> None:
     """Nothing is never wrong, and what is wrong every other time proves nothing."""
     with pytest.raises(ValueError, match="is no alpha"):
         Alpha.parse(raw)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        RolloutStatus.load({"phase": "Idle", "checks": [{"name": "errors"}]}),
+        RolloutStatus.load({"phase": "Idle", "checks": [{"name": "errors"}]}).checks[0],
+        RolloutStatus(phase=Phase.IDLE),
+        RolloutStatus(phase=Phase.IDLE).model_copy(update={"phase": Phase.INVALID}),
+        RolloutStatus(phase=Phase.IDLE).model_copy(),
+        CheckStatus.model_construct(name="errors"),
+    ],
+)
+def test_no_value_keeps_which_of_its_fields_were_set(value: BaseModel) -> None:
+    slot = BaseModel.__dict__["__pydantic_fields_set__"]
+    with pytest.raises(AttributeError):
+        slot.__get__(value)
+    assert value.model_fields_set == frozenset()
+
+
+def test_values_made_in_different_ways_are_the_same() -> None:
+    said, changed = RolloutStatus(phase=Phase.INVALID), RolloutStatus().model_copy(update={"phase": Phase.INVALID})
+    assert said == changed
+    assert said.model_dump_json(by_alias=True) == changed.model_dump_json(by_alias=True)
+    assert said != RolloutStatus()

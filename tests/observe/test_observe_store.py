@@ -4,6 +4,7 @@ import pytest
 from observe_kit import TEAM, deployment, meta, rollout, route, template
 
 from canary.model.rollout import RouteKind
+from canary.model.status import RolloutStatus
 from canary.observe.objects import Recent, known, request_of, slim
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey, revision, workload_view
@@ -130,6 +131,28 @@ def test_the_index_follows_edits() -> None:
     running = {"routes": [{"kind": "HTTPRoute", "name": "shop"}]}
     store.put_rollout(rollout(version=3, routes=[{"name": "api"}], status=running))
     assert store.put_route(route(version=2)) == {SHOP}
+
+
+def test_what_is_on_record_is_made_of_what_is_in_mind() -> None:
+    """An active run has a status in mind and one on record. Of what both say there is one."""
+    store = Store()
+    status = {
+        "phase": "Progressing",
+        "run": {"number": 1, "startedAt": "2026-01-01T00:00:00Z"},
+        "checks": [{"name": "errors", "verdict": "Pass"}, {"name": "latency", "verdict": "Pass"}],
+    }
+    mind = RolloutStatus.load({**status, "checks": [{"name": "errors", "verdict": "Fail"}, status["checks"][1]]})
+    store.put_rollout(rollout(status=status))
+    before = store.rollout(SHOP)
+    store.share(SHOP, mind)
+    after = store.rollout(SHOP)
+    assert before is not None
+    assert after is not None
+    assert after == before
+    assert after.status.run is mind.run
+    assert after.status.checks[0] == before.status.checks[0]
+    assert after.status.checks[1] is mind.checks[1]
+    store.share((TEAM, "another"), mind)
 
 
 SETS = {role: {"kind": "StatefulSet", "name": f"set-{role}"} for role in ("stable", "canary")}
