@@ -175,12 +175,19 @@ def _as_declared(entry: AddRule | None, alike: list[Json]) -> bool:
 
 
 def _same(there: Json, ours: Json) -> bool:
-    """Of a backendRef the API server fills in members; that it is for the same backend is in the mark."""
-    plain = (
-        {**rule, "backendRefs": [ref.get("filters") or [] for ref in rule["backendRefs"]]} for rule in (there, ours)
+    """Of a backendRef the API server fills in members; that it is for the same backend is in the mark.
+
+    An empty list says what none says: one is left where our copies were all that a rule has filters for.
+    """
+    first, second = (
+        {**{name: said for name, said in rule.items() if said != []}, "backendRefs": _filters(rule)}
+        for rule in (there, ours)
     )
-    first, second = plain
     return first == second
+
+
+def _filters(rule: Json) -> list[Json]:
+    return [ref.get("filters") or [] for ref in rule["backendRefs"]]
 
 
 def _mark(rule: Json, namespace: str) -> str:

@@ -453,6 +453,41 @@ def test_it_goes_with_the_run_that_comes_after_a_crash_and_an_edit_of_the_plan(n
     assert added(world) == []
 
 
+@pytest.mark.parametrize("filters", [None, [], [mirror_to("audit")]], ids=["no filters", "none of them", "one of its own"])
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.DIES_AFTER])
+@pytest.mark.parametrize("end", ["abort", "delete", "win"])
+def test_what_the_first_step_added_is_known_to_who_comes_after(
+    filters: list[Json] | None, mirror: bool, fault: Fault, end: str
+) -> None:
+    """The controller dies around the write of that step, which is on record nowhere else: not even a list that the copies have left empty tells it from another."""
+    plain = rule()
+    del plain["filters"]
+    if filters is not None:
+        plain["filters"] = filters
+    first = {**MATCH, "mirror": {"percent": 20, "allowUnsafeMethods": True}} if mirror else MATCH
+    world = World(spec=spec_of(steps=[first, *STEPS[1:]]), routes={"shop": route("shop", plain)})
+    world.run()
+    world.faults["shop"] = fault
+    world.revise("b")
+    world.run()
+    world.run()
+    assert (world.phase, world.attempts > 0, len(added(world))) == (Phase.PROGRESSING, True, 1)
+    if end == "win":
+        world.pass_step()
+        assert world.status.step is not None
+        assert world.status.step.index == 2
+        return
+    if end == "abort":
+        world.ask("abort", id_="enough")
+    else:
+        world.delete()
+    world.run()
+    assert added(world) == []
+    (left,) = world.routes["shop"]["spec"]["rules"]
+    assert (left.get("filters") or []) == (filters or [])
+
+
 def test_a_forged_record_takes_no_rule_of_a_team() -> None:
     """Somebody writes into our annotation that the run has added what it has not."""
     world = matching(rule(), stranger())
