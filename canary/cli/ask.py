@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -74,6 +74,16 @@ def _groups_of_approvers(document: Json) -> set[str] | None:
     return {str(group) for by in found for group in by.get("groups") or ()} if found else None
 
 
+_FOR_A_RUN = frozenset({Verb.PROMOTE, Verb.PROMOTE_FULL})
+"""What is for the run that somebody has looked at, and for no other one."""
+
+
+def _run_under_way(document: Json) -> int:
+    """Its number; 0: none is."""
+    status = RolloutStatus.load(document.get("status"))
+    return status.run.number if status.active and status.run is not None else 0
+
+
 async def leave(kube: Kube, ask: Ask) -> Request:
     """Write the request, guarded by resourceVersion so that none is overwritten. Raises CliError if one is pending."""
     request = Request(
@@ -91,6 +101,8 @@ async def leave(kube: Kube, ask: Ask) -> Request:
         named = _groups_of_approvers(document) if ask.verb in {Verb.PROMOTE, Verb.PROMOTE_FULL} else None
         if named is not None and who is None:
             who = await whoami(kube)
+        if attempt == 1 and ask.verb in _FOR_A_RUN:
+            request = replace(request, run=_run_under_way(document))
         value = _value(request, now)
         annotations = {REQUEST_ANNOTATION: value}
         if named is not None and who is not None and who.user:

@@ -94,8 +94,24 @@ def _handle(scope: Scope, request: Request) -> Answer:
     handler = HANDLERS.get(request.known) if request.known else None
     if handler is None:
         return _refused(unknown_verb(request))
-    not_by_them = approval.not_by_them(scope, request)
-    return _refused(not_by_them) if not_by_them else handler(scope, request)
+    not_for_them = _of_another_run(scope, request) or approval.not_by_them(scope, request)
+    return _refused(not_for_them) if not_for_them else handler(scope, request)
+
+
+_FOR_A_RUN = frozenset({Verb.PROMOTE, Verb.PROMOTE_FULL})
+"""What is about a run that somebody has looked at, and gives another one nothing."""
+
+
+def _of_another_run(scope: Scope, request: Request) -> str:
+    """Why a request is not for the run under way: it was asked of the one before. Empty: nobody can tell that it was.
+
+    Which one it is about it says itself; else it is the one on record, since ours is not there yet: a request is read with what was on
+    record when it was written, or later.
+    """
+    about = request.run or scope.facts.recorded.run
+    if request.known not in _FOR_A_RUN or not scope.active or about in {0, scope.run.number}:
+        return ""
+    return f"it was asked of run {about}, and run {scope.run.number} is under way now; look at that, and ask again"
 
 
 def _done(message: str, to: Next | None = None) -> Answer:

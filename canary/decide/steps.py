@@ -7,13 +7,14 @@ from fractions import Fraction
 from canary.decide import approval, gates, matching, mirroring, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import anew, at, note_acceptance, wake
+from canary.decide.comparing import applicable
 from canary.decide.dividing import unwritable
 from canary.decide.early import proved_good
 from canary.decide.holds import EVERYWHERE, LATE, RISE, Hold, first_hold, held_by
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Next, Place, Scope, replaced
 from canary.decide.writes import lessening, retracted, uncopied, writing
-from canary.model.evolution import at_step, replacing, unaccepted, used_up
+from canary.model.evolution import at_step, hurried, replacing, unaccepted, used_up
 from canary.model.rollout import Promotion
 from canary.model.shares import Shares
 from canary.model.status import Phase
@@ -102,8 +103,8 @@ def _note_stable(scope: Scope) -> Scope:
 def _advance(scope: Scope) -> Next:
     """Everything holds: the next step, or the promotion."""
     index = scope.step.index + 1
-    if scope.run.full and index <= len(scope.spec.steps):
-        index = max(index, len(scope.spec.steps))
+    if scope.run.full and index < len(scope.spec.steps):
+        scope, index = _jumped(scope, index)
     if index > len(scope.spec.steps):
         swaps = scope.promotion is Promotion.SWAP and scope.shares.rises_to(Shares(Fraction(100)))
         hold = first_hold(scope, RISE) if swaps else None
@@ -124,6 +125,14 @@ def _advance(scope: Scope) -> Next:
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
     return enter(_left(scope), index)
+
+
+def _jumped(scope: Scope, following: int) -> tuple[Scope, int]:
+    """Past all steps to the last one; where nothing could be measured yet, which is what a jump stands on, to the one that follows."""
+    measured = scope.wants_traffic and any(applicable(scope, check) for check, _ in scope.judging)
+    if measured or scope.run.ignore_unknown or not scope.judging:
+        return scope, len(scope.spec.steps)
+    return scope.with_(run=hurried(scope.run, following, ignore_unknown=False)), following
 
 
 def _left(scope: Scope) -> Scope:

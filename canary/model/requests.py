@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from canary.model.bounded import MAX_RUNS
+
 REQUEST_ANNOTATION = "canary.dev/request"
 AS_ANNOTATION = "canary.dev/request-as"
 """Who writes a request: the user, a line of groups with tabs between them, and the request itself, each on a line of its own.
@@ -44,6 +46,8 @@ class Request:
     raw: str = ""
     ignore_unknown: bool = False
     """Of a promote-full: go on although checks are Unknown."""
+    run: int = 0
+    """Which run it is about, by its number; 0: it does not say."""
 
     user: str = ""
     """Who the writer claims to be by AS_ANNOTATION; empty: nobody. True only where an admission policy sees to it."""
@@ -59,6 +63,8 @@ class Request:
         document: dict[str, Any] = {"id": self.id, "verb": self.verb, "by": self.by, "reason": self.reason}
         if self.ignore_unknown:
             document["ignoreUnknown"] = True
+        if self.run:
+            document["run"] = self.run
         return json.dumps(document)
 
 
@@ -96,7 +102,13 @@ def _parsed(raw: str | None) -> Request | None:
         reason=_text(document, "reason", 512),
         raw=raw,
         ignore_unknown=document.get("ignoreUnknown") is True,
+        run=_run(document.get("run")),
     )
+
+
+def _run(said: object) -> int:
+    """The number of a run; 0 for what is none."""
+    return said if type(said) is int and 0 < said <= MAX_RUNS else 0
 
 
 def _text(document: dict[str, Any], key: str, limit: int) -> str:

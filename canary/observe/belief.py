@@ -186,7 +186,7 @@ def _same(there: Json, ours: Json) -> bool:
     return first == second
 
 
-def _filters(rule: Json) -> list[Json]:
+def _filters(rule: Json) -> list[object]:
     return [ref.get("filters") or [] for ref in rule["backendRefs"]]
 
 

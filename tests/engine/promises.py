@@ -257,7 +257,9 @@ class Promises:
         if facts.unseen_canary or (canary is not None and (canary.ready == 0 or canary.unknown)):
             return "no replica of the canary is ready, or nobody can tell what it runs"
         if index == 0:
-            return ""
+            judging = [check for check in facts.checks if not check.settings.dry_run]
+            jumps = after.step is not None and after.step.index > 1 and judging and not after.run.ignore_unknown
+            return "nothing has been measured" if jumps and memory.run != after.run else ""
         reached = self.reached.get((number, index))
         if reached is None:
             return "the step was never reached"

@@ -299,7 +299,7 @@ def test_a_dry_run_whose_template_is_gone_is_one_still(remembers: bool) -> None:
     world.measure(0.0)
     world.run()
     world.lost, world.remembers = frozenset({"errors"}), remembers
-    document = world.spec.model_dump(by_alias=True, exclude_unset=True)
+    document = world.spec.model_dump(by_alias=True, exclude_defaults=True)
     del document["checks"][0]["dryRun"]
     world.spec = type(world.spec).model_validate(document)
     world.run()
@@ -320,7 +320,7 @@ EDITS: dict[str, dict[str, Any]] = {
 
 
 def edited(world: World, *checks: dict[str, Any]) -> None:
-    document = world.spec.model_dump(by_alias=True, exclude_unset=True)
+    document = world.spec.model_dump(by_alias=True, exclude_defaults=True)
     document["checks"] = [*checks]
     world.spec = type(world.spec).model_validate(document)
 

@@ -453,7 +453,9 @@ def test_it_goes_with_the_run_that_comes_after_a_crash_and_an_edit_of_the_plan(n
     assert added(world) == []
 
 
-@pytest.mark.parametrize("filters", [None, [], [mirror_to("audit")]], ids=["no filters", "none of them", "one of its own"])
+@pytest.mark.parametrize(
+    "filters", [None, [], [mirror_to("audit")]], ids=["no filters", "none of them", "one of its own"]
+)
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.DIES_AFTER])
 @pytest.mark.parametrize("end", ["abort", "delete", "win"])

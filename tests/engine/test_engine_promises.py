@@ -82,6 +82,9 @@ def _edited(item: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     return made if item.get("requestMirror", {}).get("backendRef", {}).get("name") == "c" else item
 
 
+MOMENT = timedelta(milliseconds=1)
+"""No two measurements are of one moment; on record times have milliseconds."""
+
 DAMAGES = ("canary twice", "stable twice", "stable gone", "elsewhere", "one more", "mended")
 WRITTEN = ("shop", "api", "GRPCRoute/shop", "rollout", "workload", "status")
 
@@ -144,6 +147,7 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(value=st.sampled_from(MEASURED), which=st.sampled_from((None, "errors")))
     def measured(self, value: str, which: str | None) -> None:
+        self.world.now += MOMENT
         self.world.measure(value, which)
         self.world.run()
 
@@ -216,6 +220,7 @@ class Cluster(RuleBasedStateMachine):
     @rule(verb=st.sampled_from(VERBS), value=st.sampled_from(MEASURED))
     def somebody_asks_while_measured(self, verb: str, value: str) -> None:
         self.world.ask(verb, id_=f"now-{self.world.attempts}-{self.world.now}")
+        self.world.now += MOMENT
         self.world.measure(value)
         self.world.run()
 

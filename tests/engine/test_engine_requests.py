@@ -380,6 +380,77 @@ def test_promote_full_skips_holds_and_approvals_and_not_the_checks() -> None:
     assert world.phase is Phase.PROMOTING
 
 
+@pytest.mark.parametrize("checks", [True, False])
+@pytest.mark.parametrize("ignoring", [True, False])
+def test_promote_full_before_the_first_step_jumps_from_where_something_is_measured(
+    checks: bool, ignoring: bool
+) -> None:
+    """In the preflight nothing was: the first step is entered, and all after it are skipped. Without checks, or who says so, jumps at once."""
+    more = {} if checks else {"checks": []}
+    world = World(spec=spec_of(**more))
+    world.run()
+    world.revise("b")
+    world.canary.rolled_out = False
+    world.run()
+    assert (world.status.run is not None, world.status.step and world.status.step.index) == (True, 0)
+    world.request = json.dumps({"id": "x", "verb": "promote-full", "ignoreUnknown": ignoring})
+    world.run()
+    world.canary.rolled_out = True
+    world.run()
+    assert world.status.run is not None
+    if ignoring or not checks:
+        assert world.share() == 100
+        return
+    assert (world.share(), world.status.run.full_at) == (10, 1)
+    assert world.told[-1].message == "step 1/3: 10 % of the pair to the canary"
+    world.wait(1)
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 100
+
+
+def test_promote_full_before_the_first_step_of_a_bad_canary_gives_no_more_than_that_step() -> None:
+    world = World()
+    world.run()
+    world.revise("b")
+    world.canary.rolled_out = False
+    world.run()
+    world.ask("promote-full", id_="x")
+    world.run()
+    world.canary.rolled_out = True
+    world.run()
+    world.wait(1)
+    world.measure(0.5)
+    world.run()
+    assert (world.share(), world.status.run and world.status.run.reason) == (0, reasons.CHECK_FAILED)
+
+
+@pytest.mark.parametrize("verb", ["promote", "promote-full"])
+@pytest.mark.parametrize("says", [True, False])
+def test_what_was_asked_of_a_run_is_not_done_to_the_next(verb: str, says: bool) -> None:
+    """It says which run it is about; or it was written while that one was on record, and is heard when the next one has begun and is not yet."""
+    world = begun(spec=spec_of(steps=[{"weight": 10, "approval": {}}, {"weight": 50, "hold": "1h"}, {"weight": 100}]))
+    world.faults["status"] = Fault.CONFLICT
+    world.revise("c")
+    world.tick()
+    if says:
+        world.run()
+    said = {"run": 1} if says else {}
+    world.request = json.dumps({"id": "x", "verb": verb, **said})
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.number == 2
+    last = world.status.last_request
+    assert last is not None
+    assert last.words == "refused: it was asked of run 1, and run 2 is under way now; look at that, and ask again"
+    world.pass_step(60)
+    assert (world.share(), world.status.run.full) == (10, False)
+    world.measure(0.0)
+    world.request = json.dumps({"id": "y", "verb": "promote", "run": 2})
+    world.run()
+    assert world.share() == 50
+
+
 def test_no_hold_is_said_to_be_waited_for_that_promote_full_skips() -> None:
     """At the step where it is asked for, too: a check is what the run waits for."""
     world = begun(spec=spec_of(steps=[{"weight": 10, "hold": "1h"}, {"weight": 100, "hold": "1h"}]))

@@ -337,8 +337,6 @@ class World:
     unstamped: str = ""
     good: dict[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
-    measured: datetime | None = None
-    """When something was measured last."""
     gate: Measurement | None = None
     """What the gate of the step said last, in this life."""
     admission: Callable[[Json], None] | None = None
@@ -977,10 +975,7 @@ class World:
             self.gate = Sample(float(answer), self.now, said=said)
 
     def measure(self, value: float | str = 0.0, check: str | None = None) -> None:
-        """Every check (or one) is measured: a number, or one of the ways of not knowing. No two are of the same moment."""
-        if self.now == self.measured:
-            self.now += timedelta(milliseconds=1)
-        self.measured = self.now
+        """Every check (or one) is measured: a number, or one of the ways of not knowing."""
         for resolved in self.checks:
             if check in {None, resolved.name}:
                 measurement = self._measurement(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -468,6 +469,15 @@ def test_a_request_is_written_as_it_is_read() -> None:
     found = parse_request(request.dump())
     assert found is not None
     assert (found.verb, found.id, found.by, found.reason) == ("abort", "id-1", "alice", "it's late")
+    request = Request("promote-full", "id-1", run=7, ignore_unknown=True)
+    assert parse_request(request.dump()) == replace(request, raw=request.dump())
+
+
+@pytest.mark.parametrize("run", ["7", 0, -1, True, 1.5, 10**400, None, []])
+def test_a_request_that_names_no_run_is_about_whichever_there_is(run: Any) -> None:
+    found = parse_request(json.dumps({"verb": "promote", "run": run}))
+    assert found is not None
+    assert (found.run, found.known) == (0, Verb.PROMOTE)
 
 
 # -- status -------------------------------------------------------------------------------------------------------
