@@ -113,4 +113,5 @@ def _run(said: object) -> int:
 
 def _text(document: dict[str, Any], key: str, limit: int) -> str:
     """A member as text that fits into a status: JSON can spell halves of characters, which nothing can encode."""
-    return str(document.get(key, ""))[:limit].encode("utf-8", "replace").decode()
+    said = document.get(key)
+    return ("" if said is None else str(said))[:limit].encode("utf-8", "replace").decode()

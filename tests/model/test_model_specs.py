@@ -436,6 +436,7 @@ def test_limits_in_words(judged: dict[str, Any], limit: str) -> None:
         ("nonsense", Request("nonsense", raw="nonsense")),
         ('{"verb":"pause","id":"7","by":"alice","reason":"lunch"}', Request("pause", "7", "alice", "lunch")),
         ('{"verb":"pause"}', Request("pause")),
+        ('{"verb":"pause","id":null,"by":null,"reason":null}', Request("pause")),
         ("{not json", Request("(not JSON)")),
         ("{}", Request("")),
         ('{"verb":["abort"]}', Request("['abort']")),
