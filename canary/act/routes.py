@@ -174,8 +174,11 @@ class RouteWriter:
     def _resource(self, route: RouteKey) -> Resource:
         return self._store.kinds.resource(route.kind)
 
-    async def _release(self, action: WriteRoute, document: Json, gate: Gate) -> bool:
-        """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well."""
+    async def _release(self, action: WriteRoute, document: Json, gate: Gate, *, moved_first: bool = True) -> bool:
+        """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well.
+
+        The annotation goes with the second one: whoever comes after a crash between the two finds it, and does the rest.
+        """
         _, name = self._key
         keep = partial(self._store.put_route, answer=True)
         fresh, ours = document, self._ours(action.key, document)
@@ -190,9 +193,11 @@ class RouteWriter:
                 return False
             ours = given_back(fresh)
         ops = edit(fresh, action.plan, None, rollout=name)
-        moves = any(op["path"].startswith("/spec/") and op["op"] != "test" for op in ops)
-        alone = _alone(fresh, name)
-        if not moves and alone:
+        moves, alone = _moves(ops), _alone(fresh, name)
+        in_two = moves and alone and moved_first and run_annotation(name) in _annotations(fresh)
+        if in_two:
+            ops = [op for op in ops if op["op"] == "test" or op["path"].startswith("/spec/")]
+        elif not moves and alone:
             ops += ours
         if not ops:
             keep(fresh)
@@ -206,6 +211,8 @@ class RouteWriter:
             gone = partial(self._store.drop_route, action.key)
             return await moved(error, fresh, partial(self._get, action.key), keep, gone)
         keep(answer)
+        if in_two:
+            return await self._release(action, slim(answer), gate, moved_first=False)
         if moves and alone:
             await self._give_back(action.key, answer)
         return True
@@ -235,9 +242,14 @@ class RouteWriter:
                 return
 
 
+def _annotations(document: Json) -> dict[str, str]:
+    annotations: dict[str, str] = document.get("metadata", {}).get("annotations") or {}
+    return annotations
+
+
 def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
     """Whether the route names this run and our turn already: then whoever took over since has changed what we test."""
-    annotations = document.get("metadata", {}).get("annotations") or {}
+    annotations = _annotations(document)
     there, ours = parse_intent(annotations.get(run_annotation(rollout))), action.intent
     return (
         there is not None and ours is not None and (there.uid, there.run, there.turn) == (ours.uid, ours.run, ours.turn)
@@ -246,7 +258,7 @@ def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
 
 def _anothers_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
     """Whether the route names this run and the turn of another controller, and a step of the run is to be written."""
-    annotations = document.get("metadata", {}).get("annotations") or {}
+    annotations = _annotations(document)
     there, ours = parse_intent(annotations.get(run_annotation(rollout))), action.intent
     if there is None or ours is None or ours.mode is not Mode.STEP:
         return False
@@ -270,14 +282,14 @@ def _same_route(fresh: Json, seen: Json) -> bool:
 
 def _alone(document: Json, rollout: str) -> bool:
     """Whether no other Rollout has a run on this route: its fields are ours as well."""
-    annotations = document.get("metadata", {}).get("annotations") or {}
+    annotations = _annotations(document)
     return not any(name.startswith(PREFIX) and name != run_annotation(rollout) for name in annotations)
 
 
 def _compare(action: WriteRoute, answer: Json, document: Json, rollout: str) -> None:
     """What was written has to be what is kept. Raises WriteAltered."""
     intent = action.intent
-    annotations = answer.get("metadata", {}).get("annotations") or {}
+    annotations = _annotations(answer)
     if intent is not None and parse_intent(annotations.get(run_annotation(rollout))) != parse_intent(intent.dump()):
         raise WriteAltered(
             f"the API server took the patch of {action.key.name} and keeps another {run_annotation(rollout)}"

@@ -167,6 +167,8 @@ def _promote(scope: Scope, _request: Request) -> Answer:
     match scope.status.phase:
         case Phase.PROGRESSING if approval.declared(scope):
             return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
+        case Phase.PROGRESSING if scope.step.index == 0:
+            return _refused("the run has not come to its first step yet, and waits for no approval")
         case Phase.PROGRESSING:
             gate = f" ({closed.words})" if (closed := gates.closed(scope)) is not None else ""
             return _refused(f"{scope.step_text} waits for no approval{gate}; `promote --full` skips the rest")

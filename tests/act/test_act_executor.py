@@ -790,6 +790,29 @@ async def test_weights_and_ownership_never_change_in_one_patch(bench: Bench) -> 
     assert ("canary" in managers(document), await bench.weights()) == (False, [100, 0])
 
 
+async def test_who_comes_after_the_first_of_two_patches_does_the_second(bench: Bench) -> None:
+    """The annotation stays until the fields are given back: it is all that tells that they are ours."""
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
+    release = WriteRoute(key("shop"), RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)
+    sent: list[None] = []
+
+    def second(body: bytes) -> bytes:
+        sent.append(None)
+        return body if len(sent) < 2 else json.dumps([{"op": "test", "path": "/kind", "value": "another"}]).encode()
+
+    bench.fault(resource="httproutes", name="shop", rewrite=second, times=None)
+    await bench.executor.execute([release], await bench.see(), NOW)
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert (len(sent), await bench.weights()) == (2, [100, 0])
+    assert RUN_ANNOTATION in document["metadata"]["annotations"]
+    assert "canary" in managers(document)
+    bench.api.faults.clear()
+    await bench.executor.execute([release], await bench.see(), NOW + timedelta(minutes=10))
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert (await bench.weights(), document["metadata"].get("annotations") or {}) == ([100, 0], {})
+    assert "canary" not in managers(document)
+
+
 async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Bench) -> None:
     """Two Rollouts on two rules of a route: the first that ends takes nothing from the second."""
     await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
