@@ -17,7 +17,7 @@ from canary.cli.session import get_rollout, missing
 from canary.errors import ApiError, Conflict, NotFound, NotServed
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.who import Who, ourselves
-from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request, Verb, claim, parse_request
+from canary.model.requests import APPROVING, AS_ANNOTATION, REQUEST_ANNOTATION, Request, Verb, claim, parse_request
 from canary.model.status import RequestStatus, RolloutStatus
 from canary.model.times import format_time, parse_time
 from canary.view.words import clean, span
@@ -74,10 +74,6 @@ def _groups_of_approvers(document: Json) -> set[str] | None:
     return {str(group) for by in found for group in by.get("groups") or ()} if found else None
 
 
-_FOR_A_RUN = frozenset({Verb.PROMOTE, Verb.PROMOTE_FULL})
-"""What is for the run that somebody has looked at, and for no other one."""
-
-
 def _run_under_way(document: Json) -> int:
     """Its number; 0: none is."""
     status = RolloutStatus.load(document.get("status"))
@@ -98,10 +94,10 @@ async def leave(kube: Kube, ask: Ask) -> Request:
         document = await get_rollout(kube, ask.name, ask.namespace)
         now = datetime.now(UTC)
         _object_to_pending(document, ask, now)
-        named = _groups_of_approvers(document) if ask.verb in {Verb.PROMOTE, Verb.PROMOTE_FULL} else None
+        named = _groups_of_approvers(document) if ask.verb in APPROVING else None
         if named is not None and who is None:
             who = await whoami(kube)
-        if attempt == 1 and ask.verb in _FOR_A_RUN:
+        if attempt == 1 and ask.verb in APPROVING:
             request = replace(request, run=_run_under_way(document))
         value = _value(request, now)
         annotations = {REQUEST_ANNOTATION: value}

@@ -11,13 +11,12 @@ import logging
 from collections.abc import Callable
 
 from canary.controller.clock import Clock
-from canary.decide.approval import APPROVING
 from canary.errors import ApiError, Forbidden, NotServed, Refused, Unprocessable
 from canary.fair import FairLimit
 from canary.json_patch import add, pointer
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.who import ourselves
-from canary.model.requests import APPROVES, AS_ANNOTATION, REQUEST_ANNOTATION, claim
+from canary.model.requests import APPROVES, APPROVING, AS_ANNOTATION, REQUEST_ANNOTATION, claim
 from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
 

@@ -8,7 +8,7 @@ from canary.decide.common import at, wake
 from canary.decide.pausing import paused_for
 from canary.decide.scope import Decision, Scope
 from canary.model.evolution import approved, pause_since
-from canary.model.requests import Request, Verb
+from canary.model.requests import APPROVING, Request, Verb
 from canary.model.status import Phase
 from canary.model.steps import Approvers
 
@@ -31,9 +31,6 @@ def declared(scope: Scope) -> bool:
 def wanted(scope: Scope) -> bool:
     """Whether the step may not be left before somebody approves it."""
     return declared(scope) and not scope.step.approved and not scope.run.full
-
-
-APPROVING = frozenset({Verb.PROMOTE, Verb.PROMOTE_FULL})
 
 
 def approvers(scope: Scope, request: Request) -> tuple[Approvers, ...]:

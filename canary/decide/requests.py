@@ -19,7 +19,7 @@ from canary.decide.sight import untold
 from canary.decide.starts import RETRY, START, refusal, starts_no_more, untried
 from canary.model.check_status import VerdictKind
 from canary.model.evolution import answered, approved, hurried, set_aside
-from canary.model.requests import Request, Verb
+from canary.model.requests import APPROVING, Request, Verb
 from canary.model.rollout import Promotion
 from canary.model.run_status import Outcome
 from canary.model.status import Phase, RequestOutcome, RequestStatus
@@ -98,10 +98,6 @@ def _handle(scope: Scope, request: Request) -> Answer:
     return _refused(not_for_them) if not_for_them else handler(scope, request)
 
 
-_FOR_A_RUN = frozenset({Verb.PROMOTE, Verb.PROMOTE_FULL})
-"""What is about a run that somebody has looked at, and gives another one nothing."""
-
-
 def _of_another_run(scope: Scope, request: Request) -> str:
     """Why a request is not for the run under way: it was asked of the one before. Empty: nobody can tell that it was.
 
@@ -109,7 +105,7 @@ def _of_another_run(scope: Scope, request: Request) -> str:
     record when it was written, or later.
     """
     about = request.run or scope.facts.recorded.run
-    if request.known not in _FOR_A_RUN or not scope.active or about in {0, scope.run.number}:
+    if request.known not in APPROVING or not scope.active or about in {0, scope.run.number}:
         return ""
     return f"it was asked of run {about}, and run {scope.run.number} is under way now; look at that, and ask again"
 

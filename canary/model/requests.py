@@ -35,6 +35,10 @@ class Verb(StrEnum):
     RETRY = "retry"
 
 
+APPROVING = frozenset({Verb.PROMOTE, Verb.PROMOTE_FULL})
+"""What lets a run go further: for those who may, and for the run that they have looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request. `id` is empty for a plain verb that the controller has not numbered yet."""

@@ -7,22 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from world import RUN_ANNOTATION, Fault, Gateways, World, begun, route, rule, spec_of
+from world import RUN_ANNOTATION, Fault, Gateways, World, begun, in_preflight, route, rule, spec_of
 
 from canary.decide.scope import Scope
 from canary.decide.writes import left_behind
 from canary.model.run_status import Outcome
 from canary.model.status import Phase
 from canary.routes.intent import parse_intent
-
-
-def preflight() -> World:
-    world = World()
-    world.run()
-    world.revise("b")
-    world.canary.rolled_out = False
-    world.run()
-    return world
 
 
 def at_half() -> World:
@@ -65,7 +56,7 @@ def rolling_back() -> World:
     return world
 
 
-MAKES = [preflight, at_half, paused, lowered, stripped, copying, rolling_back]
+MAKES = [in_preflight, at_half, paused, lowered, stripped, copying, rolling_back]
 
 
 @pytest.mark.parametrize("make", MAKES)

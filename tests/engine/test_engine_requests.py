@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import Fault, Gateways, World, begun, spec_of
+from world import Fault, Gateways, World, begun, in_preflight, spec_of
 
 from canary.decide import reasons
 from canary.decide.actions import ClearRequest, EmitEvent
@@ -387,11 +387,7 @@ def test_promote_full_before_the_first_step_jumps_from_where_something_is_measur
 ) -> None:
     """In the preflight nothing was: the first step is entered, and all after it are skipped. Without checks, or who says so, jumps at once."""
     more = {} if checks else {"checks": []}
-    world = World(spec=spec_of(**more))
-    world.run()
-    world.revise("b")
-    world.canary.rolled_out = False
-    world.run()
+    world = in_preflight(spec=spec_of(**more))
     assert (world.status.run is not None, world.status.step and world.status.step.index) == (True, 0)
     world.request = json.dumps({"id": "x", "verb": "promote-full", "ignoreUnknown": ignoring})
     world.run()
@@ -410,11 +406,7 @@ def test_promote_full_before_the_first_step_jumps_from_where_something_is_measur
 
 
 def test_promote_full_before_the_first_step_of_a_bad_canary_gives_no_more_than_that_step() -> None:
-    world = World()
-    world.run()
-    world.revise("b")
-    world.canary.rolled_out = False
-    world.run()
+    world = in_preflight()
     world.ask("promote-full", id_="x")
     world.run()
     world.canary.rolled_out = True

@@ -1105,3 +1105,13 @@ def begun(**changes: Any) -> World:
     world.revise("b")
     world.run()
     return world
+
+
+def in_preflight(**changes: Any) -> World:
+    """A world whose canary has just got a new revision, which is not rolled out yet, so that its run waits before its first step."""
+    world = World(**changes)
+    world.run()
+    world.revise("b")
+    world.canary.rolled_out = False
+    world.run()
+    return world
