@@ -98,7 +98,7 @@ def given_traffic(run: RunStatus, since: datetime) -> RunStatus:
 
 
 def hurried(run: RunStatus, step: int, *, ignore_unknown: bool) -> RunStatus:
-    """Somebody asked at a step to skip the holds and approvals that are left (promote-full)."""
+    """Somebody asked to skip the holds and approvals that are left (promote-full): those from this step on."""
     return _evolved(run, full=True, full_at=step, ignore_unknown=ignore_unknown)
 
 

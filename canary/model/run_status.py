@@ -90,7 +90,7 @@ class RunStatus(ApiModel):
     full: Annotated[bool, Field(description="Somebody asked to skip the remaining holds (promote-full).")] = False
     full_at: Annotated[
         int | None,
-        Field(ge=0, le=64, description="Step at which promote-full was asked for; those after it were skipped."),
+        Field(ge=0, le=64, description="Step from which promote-full skips: those after it were skipped."),
     ] = None
     ignore_unknown: Annotated[
         bool, Field(description="promote-full was told to go on although checks are Unknown.")

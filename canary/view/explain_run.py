@@ -54,12 +54,12 @@ def _outages(rollout: RolloutView, run: RunStatus, now: datetime) -> Iterator[st
 
 
 def _full(rollout: RolloutView, run: RunStatus) -> str:
-    where = f" at step {run.full_at}" if run.full_at else ""
+    where = f" from step {run.full_at} on" if run.full_at else ""
     passed = [number for number in range(1, len(rollout.steps) + 1) if skipped(rollout, number)]
     over = f"; {_numbered(passed)} skipped" if passed else ""
     unknown = " Checks that are Unknown were to be ignored; one that fails still objects." if run.ignore_unknown else ""
     what = "holds, gates and approvals" if any("gate" in step for step in rollout.steps) else "holds and approvals"
-    return f"Somebody asked for `promote --full`{where}: {what} were cut short from there on{over}.{unknown}"
+    return f"Somebody asked for `promote --full`: {what} were cut short{where}{over}.{unknown}"
 
 
 def _numbered(numbers: Sequence[int]) -> str:

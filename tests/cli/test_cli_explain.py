@@ -223,7 +223,7 @@ def test_what_promote_full_skipped_is_not_said_to_have_passed() -> None:
     for phase in (Phase.PROMOTING, Phase.SUCCEEDED):
         run = PHASES[phase].run.model_copy(update={"full": True, "full_at": 2})
         text = told(PHASES[phase].model_copy(update={"run": run}))
-        assert "`promote --full` at step 2: holds and approvals were cut short from there on; steps 3 and 4 are" in text
+        assert "`promote --full`: holds and approvals were cut short from step 2 on; steps 3 and 4 are" in text
         assert "passed all its steps" not in text
     assert "passed all its steps" in told(PHASES[Phase.PROMOTING])
     early = status().run.model_copy(update={"full": True, "full_at": 3})
