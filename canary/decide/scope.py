@@ -316,21 +316,60 @@ class Scope:
     def mirrors(self, route: RouteView) -> dict[str, Copied]:
         """What the run has on record of the copies that rules of a route send to the canary, by rule key.
 
-        Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
-        is on record, is one of those: a run mirrors no rule that did so before. One on record that the run has not mirrored copied before it.
-        And so is one that has come since and copies just what the run's rules do: somebody has copied one of those, filter and all.
+        A rule that has come since and copies just what the run's rules do is one of them: somebody has copied one of those, filter and all.
         """
-        record = {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+        record = self._mirrors_on_record(route)
         if not record:
             return record
-        keys = [rule.key for rule in route.rules]
-        lost = [said for key, said in record.items() if said.share and key not in keys and key not in route.copied]
-        known = self._noted(route)
-        strays = [key for key in keys if key in route.copied and key not in record and key not in known]
-        found = dict(zip(strays, lost, strict=False))
         alike = [share for key, said in record.items() for share in (said.share, route.copied.get(key)) if share]
+        strays = self._strays(route) if self.active and self.owned(route) else ()
         copies = {key: Copied(route.copied[key]) for key in strays if route.copied[key] in alike}
-        return record | (copies if self.active and self.owned(route) else {}) | found
+        found = self.edited_copies(route)
+        return (
+            record
+            | copies
+            | {there: record[key] for key, there in found.items()}
+            | {key: record[key].ended for key in found}
+        )
+
+    def edited_copies(self, route: RouteView) -> dict[str, str]:
+        """By the key of each rule on record that the run mirrors and that is gone: the rule that it is by now.
+
+        Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
+        is on record, is one of those, and one that copies just as much before any other: a run mirrors no rule that did so before.
+        """
+        record = self._mirrors_on_record(route)
+        lost = {key: said.share for key, said in record.items() if said.share and self._gone(route, key)}
+        if not lost:
+            return {}
+        strays = {key: route.copied[key] for key in self._strays(route)}
+        found: dict[str, str] = {}
+        for alike in (True, False):
+            for key, share in lost.items():
+                free = (there for there in strays if there not in found.values())
+                there = next((there for there in free if not alike or strays[there] == share), None)
+                if key not in found and there is not None:
+                    found[key] = there
+        return found
+
+    def _mirrors_on_record(self, route: RouteView) -> dict[str, Copied]:
+        known = self.remembered_mirrors(route)
+        return known | self.noted_mirrors(route) if route.intent is not None and route.intent.mirrors else known
+
+    def noted_mirrors(self, route: RouteView) -> dict[str, Copied]:
+        """The same by the route alone. Of a rule that is gone it tells until it is written, whatever the status has found out since."""
+        noted, known = route.intent.mirrors if route.intent is not None else {}, self.remembered_mirrors(route)
+        return {key: said for key, said in noted.items() if key not in known or not self._gone(route, key)}
+
+    @staticmethod
+    def _gone(route: RouteView, key: str) -> bool:
+        """Whether no rule goes by a key that has anything to do with the run."""
+        return key not in route.copied and all(rule.key != key for rule in route.rules)
+
+    def _strays(self, route: RouteView) -> list[str]:
+        """The rules of a route that copy, and of which nothing is on record."""
+        noted = self._mirrors_on_record(route).keys() | self._noted(route)
+        return [rule.key for rule in route.rules if rule.key in route.copied and rule.key not in noted]
 
     def _noted(self, route: RouteView) -> set[str]:
         """The rules of a route that are on record, by key."""

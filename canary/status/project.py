@@ -157,7 +157,8 @@ def _route(scope: Scope, route: RouteView, coming: WriteRoute | None) -> RouteSt
     if active and scope.ours(route) and route.intent is not None:
         owned = True
         baseline = _baseline(scope, route, before)
-        mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
+        if route.intent.mirrors:
+            mirrors = {**mirrors, **{key: str(said) for key, said in scope.noted_mirrors(route).items()}}
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, written(scope, route))
@@ -206,12 +207,14 @@ def _with_strays(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The same records, and in them the rules that copy for the run, and that somebody has edited so that no record leads to them.
 
-    As long as such a rule lists the pair it can be told; what becomes of it after that is found by this.
+    As long as such a rule lists the pair it can be told; what becomes of it after that is found by this. One that it stands for is none to look for any more.
     """
-    copied, before = scope.mirrors(route), scope.baseline(route)
+    copied, before, gone = scope.mirrors(route), scope.baseline(route), scope.edited_copies(route)
     strays = [key for key in before if key not in baseline and key in route.copied and key in copied]
     found = {key: str(before[key]) for key in strays}, {key: str(copied[key]) for key in strays}
-    return {**baseline, **found[0]}, {**mirrors, **found[1]}
+    left = {key: said for key, said in baseline.items() if key not in gone}
+    ended = {key: str(copied[key]) for key in gone}
+    return {**left, **found[0]}, {**mirrors, **found[1], **ended}
 
 
 def _pair(scope: Scope, route: RouteView, *, owned: bool) -> str:

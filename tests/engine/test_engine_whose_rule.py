@@ -638,6 +638,43 @@ def test_an_owners_own_copies_are_left() -> None:
     assert copying(world) == ["theirs"]
 
 
+def another_backend(item: Json) -> None:
+    """Which identifies a rule, as what it matches does."""
+    item["backendRefs"].append({"name": "other", "port": 80, "weight": 7})
+
+
+def another_path(item: Json) -> None:
+    """The same, by what it matches."""
+    item["matches"][0]["path"]["value"] = "/v2"
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["behind ours", "before ours"])
+@pytest.mark.parametrize("edit", [another_backend, another_path])
+@pytest.mark.parametrize("end", [fails, aborted, World.delete, revised])
+def test_copies_of_a_rule_that_got_the_pair_in_a_run_stay_its_owners(
+    end: Callable[[World], None], edit: Callable[[Json], None], first: bool
+) -> None:
+    """It listed the canary alone and copied half of its requests when the run began: what is done to the run's rule makes it nobody else's."""
+    theirs = {**on("/b", filters=[mirror_to("c", percent=50)]), "backendRefs": [{"name": "c", "port": 80, "weight": 0}]}
+    world = mirroring(*([on("/a"), theirs] if first else [theirs, on("/a")]))
+    ours, other = (0, 1) if first else (1, 0)
+
+    def pair(document: Json) -> None:
+        rule_ = document["spec"]["rules"][other]
+        rule_["backendRefs"] = [{"name": "s", "port": 80, "weight": 1}, {"name": "c", "port": 80, "weight": 0}]
+
+    world.edit_route("shop", pair)
+    world.run()
+    world.edit_route("shop", lambda document: edit(document["spec"]["rules"][ours]))
+    world.run()
+    world.wait(1)
+    end(world)
+    world.run()
+    world.wait(70)
+    filters = [item["filters"] for item in world.routes["shop"]["spec"]["rules"]]
+    assert (filters[ours], filters[other]) == (on("/a")["filters"], [mirror_to("c", percent=50)])
+
+
 @pytest.mark.parametrize("end", [fails, aborted, World.delete])
 def test_copies_follow_the_rule_where_names_are_exchanged(end: Callable[[World], None]) -> None:
     """Though the other one has a share of its own: that one copies nothing."""
