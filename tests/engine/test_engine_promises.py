@@ -13,10 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from promises import OPT_IN, of_spot, opted
-from world import Fault, Gateways, World, mirror_to, route, spec_of, stranger
+from world import RUN_ANNOTATION, Fault, Gateways, World, mirror_to, route, spec_of, stranger
 from world import rule as rule_of
 
 from canary.decide.facts import CopyView
+from canary.routes.intent import parse_intent
 
 
 def opt_in(value: str) -> dict[str, Any]:
@@ -324,15 +325,19 @@ class Cluster(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def somebody_writes_what_was_there_before(self, data: st.DataObject) -> None:
-        """The rules that a run took away come back, from a copy that somebody had."""
+        """The rules that a run took away come back, from a copy that somebody had, while it knows of them: to a later one they are somebody's."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
         kept = self.kept.get(name)
         there = self.world.routes[name]
         if opted(there):
             self.kept[name] = copy.deepcopy(opted(there))
-        elif kept is not None and self.world.annotated(name):
+        elif kept is not None and self._adding(name):
             self.world.edit_route(name, lambda document: document["spec"]["rules"].extend(copy.deepcopy(kept)))
         self.world.run()
+
+    def _adding(self, name: str) -> bool:
+        intent = parse_intent((self.world.routes[name]["metadata"].get("annotations") or {}).get(RUN_ANNOTATION))
+        return intent is not None and bool(intent.added)
 
     @rule(steps=st.sampled_from(STEPS))
     def plan_edited(self, steps: Any) -> None:
