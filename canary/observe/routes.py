@@ -24,6 +24,7 @@ from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
 from canary.routes.damaged import damage_words, doubt_words
+from canary.routes.identity import since_known
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
@@ -179,6 +180,9 @@ def view(
         )
     written = bound(reading, ref, pair, intent, memory)
     if intent is not None and written is not None:
+        if memory is not None and memory.owned and memory.pair == written.pair:
+            # An annotation goes on saying what a rule was called when it was written, also where nothing is left that tells which it was.
+            intent = intent.moved(since_known(intent.recorded, memory.rules))
         intent = intent.moved(reading.moved(written.pair, intent.recorded))
         intent = proven(viewer.spec, ref, reading, written.pair, intent, memory)
     if written is not None:

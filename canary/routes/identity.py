@@ -199,6 +199,21 @@ def moved(recorded: Mapping[str, str], rules: Sequence[Listed], damaged: Sequenc
     return {key: other for key, other in (now | gone).items() if key != other}
 
 
+def since_known(recorded: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """The keys of a record by a later one (`known`), where they have changed: what each says identified the rules, by their keys then.
+
+    For rules of which nothing can be found by now. One whose place another rule has had since goes by `#digest`.
+    """
+    if recorded == known:
+        return {}
+    once = {mark for mark in recorded.values() if mark and sum(other == mark for other in recorded.values()) == 1}
+    there = {mark: key for key, mark in known.items() if mark in once}
+    found = {key: there[mark] for key, mark in recorded.items() if mark in there}
+    taken = set(found.values())
+    gone = {key: f"#{mark}" for key, mark in recorded.items() if key not in found and key in taken}
+    return {key: other for key, other in (found | gone).items() if key != other}
+
+
 def rekeyed(values: Mapping[str, V], keys: Mapping[str, str]) -> dict[str, V]:
     """The same by present keys. `keys`: those that have changed."""
     return {keys.get(key, key): value for key, value in values.items()}

@@ -675,6 +675,27 @@ def test_copies_of_a_rule_that_got_the_pair_in_a_run_stay_its_owners(
     assert (filters[ours], filters[other]) == (on("/a")["filters"], [mirror_to("c", percent=50)])
 
 
+@pytest.mark.parametrize("end", [aborted, World.delete, revised])
+def test_an_owners_own_copies_are_left_where_the_runs_rule_was_before(end: Callable[[World], None]) -> None:
+    """That rule is removed, so that the owner's has its place, and that loses the pair: the annotation still tells of the place."""
+    theirs = mirror_to("c", percent=50)
+    steps = [{"mirror": {"percent": 20}, "hold": "1h"}, {"weight": 50}]
+    rules = rule(method="GET"), rule(filters=[theirs])
+    world = at(1, spec=spec_of(steps=steps, promotion="Await"), routes={"shop": route("shop", *rules)})
+    assert world.copied()
+    world.edit_route("shop", lambda document: document["spec"]["rules"].pop(0))
+    world.run()
+    world.drop_pair()
+    world.run()
+    end(world)
+    world.run()
+    world.wait(70)
+    world.add_pair()
+    world.run()
+    world.wait(70)
+    assert [item["filters"] for item in world.routes["shop"]["spec"]["rules"]] == [[theirs]]
+
+
 @pytest.mark.parametrize("end", [fails, aborted, World.delete])
 def test_copies_follow_the_rule_where_names_are_exchanged(end: Callable[[World], None]) -> None:
     """Though the other one has a share of its own: that one copies nothing."""

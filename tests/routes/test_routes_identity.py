@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
-from canary.routes.identity import moved, rule_digest
+from canary.routes.identity import moved, rule_digest, since_known
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
 from canary.routes.rules import every_pair
@@ -152,3 +152,33 @@ def test_what_is_on_record_goes_with_the_content(after: tuple[Json, ...], expect
     """Unless only the rule that has the name gives the canary what was given: then nobody else can have lowered it there."""
     recorded = record(PAY, on("/b", name="x")) if "x" in expected else record(PAY)
     assert moved(recorded, every_pair(route(*after), BOTH)) == expected
+
+
+@pytest.mark.parametrize(
+    ("recorded", "known", "expected"),
+    [
+        ({"#0": "a", "#1": "b"}, {"#0": "a", "#1": "b"}, {}),
+        ({"#0": "a", "#1": "b"}, {"#0": "b", "#a": "a"}, {"#0": "#a", "#1": "#0"}),
+        ({"#0": "a", "#1": "b"}, {"#1": "a", "#2": "b"}, {"#0": "#1", "#1": "#2"}),
+        ({"#0": "a", "#1": "b"}, {"#0": "edited", "#1": "b"}, {}),
+        ({"#0": "a", "#1": "b"}, {"#0": "b", "#1": "edited"}, {"#1": "#0", "#0": "#a"}),
+        ({"#0": "a", "#1": "a"}, {"#0": "x", "#1": "a"}, {}),
+        ({"pay": "a", "#1": ""}, {"paying": "a"}, {"pay": "paying"}),
+        ({"#0": "a"}, {}, {}),
+    ],
+    ids=[
+        "the same",
+        "one is gone",
+        "one has come",
+        "edited",
+        "moved and edited",
+        "two alike",
+        "renamed",
+        "nothing known",
+    ],
+)
+def test_an_older_record_goes_by_the_keys_of_a_newer_one(
+    recorded: dict[str, str], known: dict[str, str], expected: dict[str, str]
+) -> None:
+    """By what identified each rule, where that is of one rule alone."""
+    assert since_known(recorded, known) == expected
