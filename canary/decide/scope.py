@@ -337,17 +337,17 @@ class Scope:
 
         Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
         is on record, is one of those, and one that copies just as much before any other: a run mirrors no rule that did so before.
+        One that does not list the pair any more is one only if it copies just as much.
         """
         record = self._mirrors_on_record(route)
         lost = {key: said.share for key, said in record.items() if said.share and self._gone(route, key)}
         if not lost:
             return {}
-        strays = {key: route.copied[key] for key in self._strays(route)}
-        found: dict[str, str] = {}
-        for alike in (True, False):
+        strays, found = self._strays(route), dict[str, str]()
+        for exactly, among in ((True, strays), (True, self._strays(route, listing=False)), (False, strays)):
             for key, share in lost.items():
-                free = (there for there in strays if there not in found.values())
-                there = next((there for there in free if not alike or strays[there] == share), None)
+                free = (there for there in among if there not in found.values())
+                there = next((there for there in free if not exactly or route.copied[there] == share), None)
                 if key not in found and there is not None:
                     found[key] = there
         return found
@@ -366,10 +366,11 @@ class Scope:
         """Whether no rule goes by a key that has anything to do with the run."""
         return key not in route.copied and all(rule.key != key for rule in route.rules)
 
-    def _strays(self, route: RouteView) -> list[str]:
-        """The rules of a route that copy, and of which nothing is on record."""
+    def _strays(self, route: RouteView, *, listing: bool = True) -> list[str]:
+        """The rules of a route that copy, and of which nothing is on record. `listing`: those that list the pair, or the others."""
         noted = self._mirrors_on_record(route).keys() | self._noted(route)
-        return [rule.key for rule in route.rules if rule.key in route.copied and rule.key not in noted]
+        pairs = {rule.key for rule in route.rules}
+        return [key for key in route.copied if key not in noted and (key in pairs) is listing]
 
     def _noted(self, route: RouteView) -> set[str]:
         """The rules of a route that are on record, by key."""

@@ -209,7 +209,8 @@ def _with_strays(
 
     As long as such a rule lists the pair it can be told; what becomes of it after that is found by this. One that it stands for is none to look for any more.
     """
-    copied, before, gone = scope.mirrors(route), scope.baseline(route), scope.edited_copies(route)
+    copied, before = scope.mirrors(route), scope.baseline(route)
+    gone = [key for key, there in scope.edited_copies(route).items() if there in before]
     strays = [key for key in before if key not in baseline and key in route.copied and key in copied]
     found = {key: str(before[key]) for key in strays}, {key: str(copied[key]) for key in strays}
     left = {key: said for key, said in baseline.items() if key not in gone}

@@ -696,6 +696,21 @@ def test_an_owners_own_copies_are_left_where_the_runs_rule_was_before(end: Calla
     assert [item["filters"] for item in world.routes["shop"]["spec"]["rules"]] == [[theirs]]
 
 
+@pytest.mark.parametrize("end", [aborted, World.delete])
+def test_copies_end_in_a_rule_that_lost_stable_and_was_edited_then(end: Callable[[World], None]) -> None:
+    """It is known by no content any more, and by no pair; but it copies just what the run does."""
+    world = mirroring(on("/a"))
+    world.edit_route("shop", place("s", name="gone"))
+    world.run()
+    world.edit_route("shop", lambda document: document["spec"]["rules"][0]["filters"].append(mirror_to("audit")))
+    world.run()
+    end(world)
+    world.run()
+    world.wait(70)
+    assert copying(world) == []
+    assert world.routes["shop"]["spec"]["rules"][0]["filters"] == [*on("/a")["filters"], mirror_to("audit")]
+
+
 @pytest.mark.parametrize("end", [fails, aborted, World.delete])
 def test_copies_follow_the_rule_where_names_are_exchanged(end: Callable[[World], None]) -> None:
     """Though the other one has a share of its own: that one copies nothing."""
