@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
-from canary.decide import reasons
-from canary.decide.approval import awaiting
+from canary.decide import approval, gates, reasons
 from canary.decide.drift import lowered
+from canary.decide.early import ends_early
 from canary.decide.facts import RouteView
 from canary.decide.interrupts import another_pod_spec
 from canary.decide.matching import added_at
@@ -39,7 +39,7 @@ from canary.model.evolution import (
     used_up,
     won_without_swap,
 )
-from canary.model.requests import Verb
+from canary.model.requests import APPROVING, Verb
 from canary.model.run_status import Outcome, RunStatus
 from canary.model.shares import Shares
 from canary.model.status import Phase, RolloutStatus
@@ -255,6 +255,11 @@ def impossible_annotations(scope: Scope) -> Scope:
             return True
         return intent.run > number + 1 or (intent.run == number + 1 and (intent.step > 0 or not gives_way))
 
+    return _disbelieved(scope, impossible)
+
+
+def _disbelieved(scope: Scope, impossible: Callable[[Intent | None], bool]) -> Scope:
+    """The same without the annotations that cannot be."""
     if not any(impossible(route.intent) for route in scope.facts.routes):
         return scope
     views = tuple(
@@ -348,11 +353,31 @@ def as_somebody_asked(scope: Scope) -> Scope:
     return scope
 
 
+def steps_that_nobody_began(scope: Scope) -> Scope:
+    """An annotation that says a later step than the record counts as absent where a person had to speak before that one, and none has.
+
+    Whoever may write a route may write that, and the weights that it tells of: it approves nothing. A request that was done
+    right before its controller died still stands, and the routes name it.
+    """
+    if not scope.active or scope.run.outcome is not None or scope.run.plan != scope.spec.plan_hash() or scope.run.full:
+        return scope
+    waits = approval.wanted(scope) or scope.status.phase is Phase.PAUSED
+    approving = scope.status.phase is Phase.PROGRESSING or approval.awaiting(scope)
+    if not waits or (approving and _asked_on_the_routes(scope) in APPROVING):
+        return scope
+    number, index = scope.run.number, scope.step.index
+
+    def unbegun(intent: Intent | None) -> bool:
+        return intent is not None and intent.uid == scope.facts.uid and intent.run == number and intent.step > index
+
+    return _disbelieved(scope, unbegun)
+
+
 def the_step_that_was_written(scope: Scope) -> Scope:
     """The run stands at the step whose share its routes were given, not at one that would have to be given it now.
 
-    One step further than the record where every route has that step's share already. Where only some have it, or where the
-    share on record was not written everywhere, the last step that was, entered anew.
+    One step further than the record where every route has that step's share already, and the one on record may have been left.
+    Where only some have it, or where the share on record was not written everywhere, the last step that was, entered anew.
     """
     if scope.status.phase not in {Phase.PROGRESSING, Phase.PAUSED} or scope.run.outcome is not None:
         return scope
@@ -364,7 +389,7 @@ def the_step_that_was_written(scope: Scope) -> Scope:
         return scope
     steps = {intent.step for intent in _mine(scope)}
     ahead = index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1))
-    if ahead and copied_at(scope, index + 1) and added_at(scope, index + 1):
+    if ahead and copied_at(scope, index + 1) and added_at(scope, index + 1) and _may_have_been_left(scope):
         return _at_step(scope, index + 1)
     if scope.run.unavailable_since is not None:
         return scope
@@ -376,6 +401,30 @@ def the_step_that_was_written(scope: Scope) -> Scope:
     if index in given or index == 0:
         return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
     return _at_step(scope, max(given, default=0))
+
+
+def _may_have_been_left(scope: Scope) -> bool:
+    """Whether the step on record may be over, as far as anything tells but the routes, which say that another one was begun.
+
+    What another system said was heard by nobody who is still there, so it is asked again, at the step that waits for it.
+    """
+    step, declared = scope.step, scope.declared_step
+    if declared is None or scope.run.full or _asked_on_the_routes(scope) is Verb.PROMOTE_FULL:
+        return True
+    if declared.hold is not None and not any(ends_early(check) for check, _ in scope.judging):
+        over = step.hold_until or step.started_at + declared.hold.delta
+        if scope.now < over:
+            return False
+    return gates.closed(scope) is None
+
+
+def _asked_on_the_routes(scope: Scope) -> Verb | None:
+    """What the request asks for that the routes name as the last one done, if whoever asks may approve what it would."""
+    request = scope.facts.request
+    if request is None or not request.id or request.run not in {0, scope.run.number}:
+        return None
+    named = any(intent.request == request.id for intent in _mine(scope))
+    return request.known if named and not approval.not_by_them(scope, request) else None
 
 
 def reckoned_by_more(scope: Scope) -> Scope:
@@ -418,6 +467,7 @@ ALWAYS: tuple[Rule, ...] = (
 
 TAKING_OVER: tuple[Rule, ...] = (
     as_somebody_asked,
+    steps_that_nobody_began,
     the_step_that_was_written,
 )
 """What takes a run further is believed only when it is taken over: of a run that we drive, we know what we wrote."""
@@ -471,7 +521,7 @@ def _stand_at(declared: Sequence[Written], shares: Shares) -> bool:
 
 
 def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:
-    if index != scope.step.index and awaiting(scope):
+    if index != scope.step.index and approval.awaiting(scope):
         scope = scope.with_(phase=Phase.PROGRESSING, paused=None)  # that was about another step
     since = scope.now if index else None
     step = at_step(index, len(scope.spec.steps), scope.now, unaccepted_since=since, approved=approved)

@@ -113,6 +113,7 @@ def begin(scope: Scope, *, by: str, reason: str, paused: PauseStatus | None = No
             # What a run before this one wrote must not be lost sight of before it is put back, declared or not.
             owned=scope.owned(route) or route.intent is not None,
             baseline=_baseline(scope, route),
+            rules={rule.key: rule.digest for rule in route.rules if rule.digest},
             mirrors={key: str(said) for key, said in scope.mirrors(route).items()},
             added={mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()},
             places=(remembered.places if (remembered := scope.remembered(route)) is not None and scope.active else {}),

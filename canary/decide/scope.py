@@ -318,9 +318,9 @@ class Scope:
 
         A rule that has come since and copies just what the run's rules do is one of them: somebody has copied one of those, filter and all.
         """
+        if not (route.intent is not None and route.intent.mirrors) and not self.remembered_mirrors(route):
+            return {}  # as nearly always
         record = self._mirrors_on_record(route)
-        if not record:
-            return record
         alike = [share for key, said in record.items() for share in (said.share, route.copied.get(key)) if share]
         strays = self._strays(route) if self.active and self.owned(route) else ()
         copies = {key: Copied(route.copied[key]) for key in strays if route.copied[key] in alike}
@@ -357,9 +357,20 @@ class Scope:
         return known | self.noted_mirrors(route) if route.intent is not None and route.intent.mirrors else known
 
     def noted_mirrors(self, route: RouteView) -> dict[str, Copied]:
-        """The same by the route alone. Of a rule that is gone it tells until it is written, whatever the status has found out since."""
+        """The same by the route alone, which goes on telling of what a rule was when it was written, whatever the status has found out since.
+
+        Nothing of a rule that is gone; and nothing of one that the status knows by other content, and of which it says no such thing.
+        """
         noted, known = route.intent.mirrors if route.intent is not None else {}, self.remembered_mirrors(route)
-        return {key: said for key, said in noted.items() if key not in known or not self._gone(route, key)}
+        remembered = self.remembered(route)
+        marks = remembered.rules if remembered is not None and remembered.owned and self.active else {}
+        told = route.intent.rules if route.intent is not None else {}
+        return {
+            key: said
+            for key, said in noted.items()
+            if (key in known and not self._gone(route, key))
+            or (key not in known and marks.get(key) in {None, told.get(key)})
+        }
 
     @staticmethod
     def _gone(route: RouteView, key: str) -> bool:

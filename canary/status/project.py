@@ -31,6 +31,9 @@ NOTHING_COUNTED = TrafficStatus()
 
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
+    if facts.fresh:
+        # What routes are ahead is believed by who takes the run over. It is put on record once the run is there, too.
+        facts = replace(facts, fresh=False)
     scope = Scope(spec, decision.status, facts)
     coming = {action.key: action for action in decision.actions if isinstance(action, WriteRoute)}
     routes = tuple(_route(scope, route, coming.get(route.key)) for route in facts.routes)

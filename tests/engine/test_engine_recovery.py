@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -229,21 +230,73 @@ def annotate(world: World, **changes: Any) -> None:
     world.edit_route("shop", change, "canary")
 
 
-def test_a_route_that_is_further_says_which_step_it_is() -> None:
-    """Status: step 1. Route: step 2. The run goes on at step 2, and holds it in full."""
-    world = begun()
+def further(world: World, *, request: str = "") -> None:
+    """The controller dies; by then the route has what step two gives, and its annotation says so."""
     world.crash()
     world.weigh(50, 50)
-    intent = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
-    assert intent is not None
+    annotate(world, step=2, weights={"#0": world.pairs("shop")[0].weights}, request=request)
+
+
+def test_a_route_that_is_further_says_which_step_it_is() -> None:
+    """Status: step 1, held as long as it is declared. Route: step 2. The run goes on at step 2, and holds it in full."""
+    world = begun()
+    further(world)
+    world.now += timedelta(minutes=2)
     world.promises.lowered.clear()
     world.promises.allowed[1] = {"": Fraction(50)}
-    annotate(world, step=2, weights={"#0": world.pairs("shop")[0].weights})
     decision = world.run()
     assert world.memory is not None
     assert world.memory.step is not None
     assert (world.memory.step.index, world.memory.step.reached_at) == (2, world.now)
     assert decision.reason == reasons.HOLDING
+
+
+OFFICE = {"days": ["Mon"], "from": "09:00", "to": "17:00", "timezone": "Europe/Berlin"}
+UNLEFT: dict[str, dict[str, Any]] = {
+    "its hold": {"hold": "1h"},
+    "an approval": {"approval": {}},
+    "an approval by one who is named": {"approval": {"by": {"users": ["alice"]}}},
+    "the hours of its window": {"gate": {"window": OFFICE}},
+    "another system": {"gate": {"http": {"url": "https://gate.example.com/"}}},
+}
+
+
+@pytest.mark.parametrize("waits", UNLEFT)
+def test_a_route_that_is_further_leaves_no_step_that_waits(waits: str) -> None:
+    """Whoever may write a route, and its annotation, approves nothing, opens no gate and ends no hold, also while no controller is there."""
+    world = begun(spec=spec_of(checks=None, steps=[{"weight": 10, **UNLEFT[waits]}, {"weight": 50}, {"weight": 100}]))
+    world.wait(60)
+    assert (world.status.step.index if world.status.step else 0, world.share()) == (1, 10)
+    further(world)
+    world.run()
+    world.wait(60)
+    assert (world.status.step.index if world.status.step else 0, world.share()) == (1, 10)
+
+
+@pytest.mark.parametrize(
+    ("verb", "asked", "vouched", "step"),
+    [
+        ("promote", "r", True, 2),
+        ("promote", "r", False, 1),
+        ("promote", "r", None, 1),
+        ("promote", "another", True, 2),
+        ("pause", "r", True, 1),
+    ],
+)
+def test_a_step_was_left_by_who_may_approve_it(verb: str, asked: str, vouched: bool | None, step: int) -> None:
+    """A request that stands, and that the route names, was done right before the controller died, if it is by one of those who may."""
+    steps = [{"weight": 10, "approval": {"by": {"users": ["alice"]}}}, {"weight": 50, "hold": "1h"}, {"weight": 100}]
+    world = begun(spec=spec_of(checks=None, steps=steps))
+    world.wait(60)
+    world.ask_as("alice", verb, id_=asked)
+    further(world, request="r")
+    world.vouched = vouched
+    world.promises.lowered.clear()
+    world.promises.allowed[1] = {"": Fraction(50 if step == 2 else 10)}
+    world.run()
+    world.wait(5)
+    assert world.status.step is not None
+    assert (world.status.step.index, world.share()) == (step, 50 if step == 2 else 10)
 
 
 def test_a_route_that_rolls_back_ends_the_run() -> None:
