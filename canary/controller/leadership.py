@@ -28,6 +28,9 @@ Json = dict[str, Any]
 DURATION = 6
 """Seconds without news of the holder after which others take the Lease; whole ones, as a Lease has them."""
 
+LONGEST = 15
+"""The most of that which is believed of another version: whoever may write the Lease may write any number, and nobody works meanwhile."""
+
 RENEWAL = 2.0
 """Seconds between two renewals, and the most that one may take."""
 
@@ -51,6 +54,7 @@ PAUSE = 0.5
 """Seconds until the next try when the API server did not do as it was asked."""
 
 _HOLDER = pointer("spec", "holderIdentity")
+_LASTS = pointer("spec", "leaseDurationSeconds")
 
 
 class Leadership:
@@ -161,9 +165,7 @@ class Leadership:
                 await self._wait(PAUSE)  # somebody was faster, as the watch is about to tell
             else:
                 known = self._synced
-                overdue = (
-                    not await self._wait(float(_spec(self._seen).get("leaseDurationSeconds") or DURATION)) and known
-                )
+                overdue = not await self._wait(_duration(self._seen)) and known
         log.info("leading, by the Lease %s/%s", self._namespace, self._name)
         self._on_change(True)
         self.acquired.set()
@@ -213,7 +215,8 @@ class Leadership:
         sent = elapsed()
         try:
             async with asyncio.timeout(RENEWAL):
-                await self._patch(test(_HOLDER, self.identity), replace(pointer("spec", "renewTime"), self._now()))
+                renewed = replace(pointer("spec", "renewTime"), self._now())
+                await self._patch(test(_HOLDER, self.identity), renewed, add(_LASTS, DURATION))
         except Unprocessable as error:
             self.acquired.clear()
             raise LeadershipLost(
@@ -277,6 +280,11 @@ def _over(lease: Json | None) -> tuple[str, ...]:
     if spec.get("holderIdentity") or changes != str(spec.get("leaseTransitions") or 0):
         return ()
     return tuple(turn for turn in turns if len(turn) <= MOST_CHARACTERS)[-MOST_ENDED:]
+
+
+def _duration(lease: Json | None) -> float:
+    """Seconds without news after which a Lease is overdue, by its own word as far as that is believed."""
+    return float(min(max(_spec(lease).get("leaseDurationSeconds") or DURATION, DURATION), LONGEST))
 
 
 def _spec(lease: Json | None) -> Json:

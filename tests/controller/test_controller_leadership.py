@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from controller_kit import World
 
-from canary.controller.leadership import DURATION, ENDED, MOST_ENDED, Leadership
+from canary.controller.leadership import DURATION, ENDED, LONGEST, MOST_ENDED, Leadership
 from canary.errors import ConfigError, LeadershipLost
 from canary.kube import LEASES
 from canary_sandbox.apiserver import Fault
@@ -245,16 +245,28 @@ async def test_the_same_one_again_goes_on_at_once(ring: Ring) -> None:
     assert (await ring.lease())["leaseTransitions"] == 0
 
 
-async def test_the_duration_of_the_holder_counts(ring: Ring) -> None:
-    """Another version may hold it for longer."""
+@pytest.mark.parametrize(("said", "lasts"), [(12, 12), (3600, LONGEST), (1, DURATION), (2_147_483_647, LONGEST)])
+async def test_the_duration_of_the_holder_counts(ring: Ring, said: int, lasts: int) -> None:
+    """Another version may hold it for longer; but what somebody writes there keeps nobody away for an hour, nor makes two work at once."""
     first = await ring.enter("first")
     await ring.world.until(lambda: first.leads)
     await first.die()
-    await ring.write(leaseDurationSeconds=30)
+    await ring.write(leaseDurationSeconds=said)
     second = await ring.enter("second")
-    await ring.world.pass_(29)
+    await ring.world.pass_(lasts - 1)
     assert not second.leads
     await ring.world.until(lambda: second.leads, within=2)
+
+
+@pytest.mark.parametrize("said", [3600, None])
+async def test_a_renewal_says_anew_how_long_it_lasts(ring: Ring, said: int | None) -> None:
+    """Whoever has edited that, or taken it out."""
+    first = await ring.enter("first")
+    await ring.world.until(lambda: first.leads)
+    await ring.write(leaseDurationSeconds=said)
+    await ring.world.pass_(3)
+    assert first.leads
+    assert (await ring.lease())["leaseDurationSeconds"] == DURATION
 
 
 async def test_one_that_was_overtaken_ends(ring: Ring) -> None:
