@@ -16,6 +16,10 @@ garbage. In fifty thousand objects that a start keeps there are a dozen that are
 Rollouts; so it is looked for when a hundred megabytes of them are new."""
 
 
+SETTLED = (*USUAL[:2], 1_000_000_000)
+"""And at work: what is young is looked through as usual, and what is not only when somebody says so (`calm.py`)."""
+
+
 def spare() -> None:
     """While a controller is imported: what is imported stays, and going through it takes a tenth of the time to import it."""
     gc.disable()
@@ -32,7 +36,8 @@ def settle() -> None:
     """What is known by now stays for long.
 
     Going through all of it again and again, as the collector would, holds up everything else for as long as a rollback
-    may take. Not even once: the little garbage that a start leaves is no reason to begin half a second later.
+    may take. Not even once: the little garbage that a start leaves is no reason to begin half a second later. Nor may it go through
+    all that comes afterwards whenever that has grown by a quarter, as it does while a thousand runs begin, or fail.
     """
     gc.freeze()
-    gc.set_threshold(*USUAL)
+    gc.set_threshold(*SETTLED)

@@ -57,6 +57,8 @@ class Manager:
         self._restarts: set[asyncio.Task[None]] = set()
         self._expected: tuple[int, asyncio.Event] | None = None
         self.last_sign = time.monotonic()
+        self.ended = 0
+        """How many reconcilers have."""
         deps.store.rivals.on_moved = self._moved
         deps.store.on_sent = self.wake
 
@@ -408,6 +410,7 @@ class Manager:
     def _done(self, key: Key, reconciler: Reconciler, task: asyncio.Task[None]) -> None:
         if self._reconcilers.get(key, (None, None))[1] is task:
             del self._reconcilers[key]
+        self.ended += 1
         self.deps.telemetry.active_runs(len(self._reconcilers))
         if task.cancelled():
             return

@@ -18,6 +18,7 @@ from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.scrape import Scrape, Scraped
 from canary.controller import garbage
 from canary.controller.autoscalers import AutoscalerInformers
+from canary.controller.calm import Calm
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.configs import ConfigReader
@@ -160,7 +161,8 @@ async def serve(
         besides = _besides(kube, manager, settings.namespaces, lookout)
         begun = asyncio.Event()
         lookout.on_sight, deps.store.on_set_back = resync.soon, resync.set_back
-        for work in (lookout.beat(manager), _after(begun, survey.run()), *besides):
+        calm = Calm(clock, lambda: manager.ended)
+        for work in (lookout.beat(manager), _after(begun, survey.run()), calm.run(), *besides):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
