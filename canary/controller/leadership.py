@@ -40,6 +40,9 @@ ENDED = "canary.dev/ended-turns"
 MOST_CHARACTERS = 64
 """Of a turn."""
 
+MOST_CHANGES = 2**31 - 1
+"""How often a Lease can have changed hands, by its definition. After that, which only somebody's edit comes to, it is counted anew."""
+
 MOST_ENDED = 16
 """Turns that are remembered as over, the latest ones. Of one that is forgotten it is only not known."""
 
@@ -159,10 +162,12 @@ class Leadership:
         while True:
             self._news.clear()
             if self._synced and (overdue or self.holder in {"", self.identity}):
-                if await self._take():
+                refusal = await self._take()
+                if refusal is None:
                     break
                 overdue = False
-                await self._wait(PAUSE)  # somebody was faster, as the watch is about to tell
+                if not await self._wait(PAUSE):  # else somebody was faster, as the watch told
+                    log.warning("the Lease could not be taken (%s); trying again", refusal)
             else:
                 known = self._synced
                 overdue = not await self._wait(_duration(self._seen)) and known
@@ -185,8 +190,8 @@ class Leadership:
             time.cancel()
         return self._news.is_set()
 
-    async def _take(self) -> bool:
-        """Write us into the Lease as we have seen it; False when it is not like that any more."""
+    async def _take(self) -> ApiError | None:
+        """Write us into the Lease as we have seen it; what the API server says when it is not like that any more."""
         seen = self._seen
         while True:
             sent = elapsed()
@@ -197,19 +202,19 @@ class Leadership:
                     else:
                         ours = add(pointer("spec"), self._ours(_spec(seen)))
                         await self._patch(unmoved(seen), ours, annotate(seen, ENDED, ""))
-            except (AlreadyExists, Unprocessable):
-                return False
+            except (AlreadyExists, Unprocessable) as error:
+                return error
             except NotFound as error:
                 if seen is None:  # there is no such namespace
                     raise self._useless(error) from error
-                return False
+                return error
             except (ApiError, TimeoutError) as error:
                 self._complain(error)
                 await self._clock.sleep(PAUSE)
             else:
                 self._renewed_at = sent
                 self.over = _over(seen)
-                return True
+                return None
 
     async def _renew(self) -> bool:
         sent = elapsed()
@@ -259,7 +264,9 @@ class Leadership:
     def _ours(self, before: Json) -> Json:
         now = self._now()
         changes = int(before.get("leaseTransitions") or 0)
-        self._transitions = changes + (bool(before) and before.get("holderIdentity") != self.identity)
+        if before and before.get("holderIdentity") != self.identity:
+            changes = changes + 1 if changes < MOST_CHANGES else 0
+        self._transitions = changes
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": DURATION,

@@ -269,6 +269,18 @@ async def test_a_renewal_says_anew_how_long_it_lasts(ring: Ring, said: int | Non
     assert (await ring.lease())["leaseDurationSeconds"] == DURATION
 
 
+@pytest.mark.parametrize(("said", "then"), [(2**31 - 1, 0), (2**31 - 2, 2**31 - 1)])
+async def test_a_lease_that_has_changed_hands_as_often_as_can_be_is_taken(ring: Ring, said: int, then: int) -> None:
+    """No API server takes a larger number, and none is needed."""
+    first = await ring.enter("first")
+    await ring.world.until(lambda: first.leads)
+    await first.die()
+    await ring.write(leaseTransitions=said)
+    second = await ring.enter("second")
+    await ring.world.until(lambda: second.leads, within=DURATION + 2)
+    assert (await ring.lease())["leaseTransitions"] == then
+
+
 async def test_one_that_was_overtaken_ends(ring: Ring) -> None:
     """It sees so at its next renewal, says so, and does not give back what is not its own."""
     first = await ring.enter("first")
