@@ -25,14 +25,17 @@ log = logging.getLogger("canary.leadership")
 
 Json = dict[str, Any]
 
-DURATION = 6
+DURATION = 5
 """Seconds without news of the holder after which others take the Lease; whole ones, as a Lease has them."""
 
 LONGEST = 15
 """The most of that which is believed of another version: whoever may write the Lease may write any number, and nobody works meanwhile."""
 
-RENEWAL = 2.0
-"""Seconds between two renewals, and the most that one may take."""
+RENEWAL = 1.5
+"""Seconds between two renewals. One may fail, by a dead connection for instance, and the next one is still in time: a crash is told from that by who stands by."""
+
+ANSWER = 2.0
+"""Seconds that one may take."""
 
 ENDED = "canary.dev/ended-turns"
 """Annotation of a Lease that was given back: how often it had changed hands then, and whose turns are over."""
@@ -50,7 +53,7 @@ MARGIN = 0.5
 """Seconds before its end from which on a Lease is not certain to be ours."""
 
 SILENCE = 10.0
-"""Seconds without news after which the watch is opened anew: a Lease that somebody holds has news every other second, and who
+"""Seconds without news after which the watch is opened anew: a Lease that somebody holds has news every 1.5 seconds, and who
 stands by behind a dead connection would take an old version of it, in vain, for as long as the connection is believed."""
 
 PAUSE = 0.5
@@ -125,7 +128,7 @@ class Leadership:
         self._on_change(False)
         # Whoever cannot be told now finds out when the Lease runs out.
         with suppress(ApiError, TimeoutError):
-            async with asyncio.timeout(RENEWAL):
+            async with asyncio.timeout(ANSWER):
                 free = (test(_HOLDER, self.identity), replace(_HOLDER, ""))
                 if self._turn and self._certain():
                     with suppress(Unprocessable):  # somebody has edited the Lease: it can be given back all the same
@@ -196,7 +199,7 @@ class Leadership:
         while True:
             sent = elapsed()
             try:
-                async with asyncio.timeout(RENEWAL):
+                async with asyncio.timeout(ANSWER):
                     if seen is None:
                         await self._create()
                     else:
@@ -219,7 +222,7 @@ class Leadership:
     async def _renew(self) -> bool:
         sent = elapsed()
         try:
-            async with asyncio.timeout(RENEWAL):
+            async with asyncio.timeout(ANSWER):
                 renewed = replace(pointer("spec", "renewTime"), self._now())
                 await self._patch(test(_HOLDER, self.identity), renewed, add(_LASTS, DURATION))
         except Unprocessable as error:
@@ -230,7 +233,7 @@ class Leadership:
             ) from error
         except NotFound:
             with suppress(ApiError, TimeoutError):  # deleted by hand; if that fails, the next renewal tells
-                async with asyncio.timeout(RENEWAL):
+                async with asyncio.timeout(ANSWER):
                     await self._create()
             return False
         except (ApiError, TimeoutError) as error:

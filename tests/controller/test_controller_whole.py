@@ -23,6 +23,7 @@ from cluster_kit import OUR_CRDS
 from controller_kit import CONTROLLER, REAL_SECONDS, World, clean, really
 from receiver_kit import receiver
 
+from canary.controller import garbage
 from canary.controller.handlers import listed
 from canary.controller.run import serve
 from canary.controller.settings import Settings
@@ -266,12 +267,13 @@ async def test_one_that_stands_by_goes_on_when_the_other_stops(world: World) -> 
 
 
 async def test_the_garbage_collector_is_as_it_was_once_all_is_listed(world: World) -> None:
-    """Its thresholds are raised for the start and no longer; what is known by then it leaves alone."""
-    usual, frozen = gc.get_threshold(), gc.get_freeze_count()
+    """Its thresholds are raised for the start and no longer; what is known by then it leaves alone, and what stays after that until it is told."""
+    frozen = gc.get_freeze_count()
     await world.furnish()
     async with served(world):
-        await world.until(lambda: gc.get_threshold() == usual)
+        await world.until(lambda: gc.get_threshold() == garbage.SETTLED)
         assert gc.get_freeze_count() > frozen
+    assert gc.get_threshold() == garbage.USUAL
 
 
 async def test_kopf_is_told_of_changes_and_not_of_lists(world: World) -> None:
