@@ -30,14 +30,9 @@ def proved_good(scope: Scope) -> tuple[str, ...]:
     asked = [
         (check, check.judge, status)
         for check, status in scope.judging
-        if isinstance(check.judge, Versus) and ends_early(check)
+        if isinstance(check.judge, Versus) and check.judge.promote_early
     ]
     return tuple(check.name for check, _, _ in asked) if all(_proved(scope, *one, began) for one in asked) else ()
-
-
-def ends_early(check: ResolvedCheck) -> bool:
-    """Whether a check may prove the canary good, and is declared to end holds by that."""
-    return isinstance(check.judge, Versus) and check.judge.promote_early
 
 
 def _proved(scope: Scope, check: ResolvedCheck, rule: Versus, status: CheckStatus, began: datetime) -> bool:

@@ -14,7 +14,6 @@ from fractions import Fraction
 
 from canary.decide import approval, gates, reasons
 from canary.decide.drift import lowered
-from canary.decide.early import ends_early
 from canary.decide.facts import RouteView
 from canary.decide.interrupts import another_pod_spec
 from canary.decide.matching import added_at
@@ -404,18 +403,12 @@ def the_step_that_was_written(scope: Scope) -> Scope:
 
 
 def _may_have_been_left(scope: Scope) -> bool:
-    """Whether the step on record may be over, as far as anything tells but the routes, which say that another one was begun.
+    """Whether the gate of the step on record is none that keeps the run there, by what is known now.
 
-    What another system said was heard by nobody who is still there, so it is asked again, at the step that waits for it.
+    What another system said was heard by nobody who is still there, so it is asked again, at the step that waits for it. Of a hold
+    nobody can tell whether it was over: how long the controller before was at work after its last record is not known.
     """
-    step, declared = scope.step, scope.declared_step
-    if declared is None or scope.run.full or _asked_on_the_routes(scope) is Verb.PROMOTE_FULL:
-        return True
-    if declared.hold is not None and not any(ends_early(check) for check, _ in scope.judging):
-        over = step.hold_until or step.started_at + declared.hold.delta
-        if scope.now < over:
-            return False
-    return gates.closed(scope) is None
+    return _asked_on_the_routes(scope) is Verb.PROMOTE_FULL or gates.closed(scope) is None
 
 
 def _asked_on_the_routes(scope: Scope) -> Verb | None:

@@ -57,7 +57,7 @@ def rebased(status: RolloutStatus, now: datetime) -> RolloutStatus:
     (docs/decisions/0078).
 
     What is only for people to read stays where it is, as long as that is the past, and when a run began is; and so does all of a Rollout
-    at rest, but for what its pace goes by.
+    at rest, but for what its pace goes by. A request of the present step is moved with that: an approval counts where it came after its step began.
     """
     latest = status.recorded_at or max(_past(status), default=None)
     if latest is None:
@@ -67,11 +67,19 @@ def rebased(status: RolloutStatus, now: datetime) -> RolloutStatus:
     if status.active or ahead:
         by = shift if status.active else min(shift, timedelta(0))
         moved: RolloutStatus = _moved(status, by, now, but=() if ahead else TOLD)
+        if not ahead and _asked_in_step(status):
+            moved = moved.model_copy(update={"last_request": _moved(status.last_request, by, now)})
         if status.run is None or moved.run is None:
             return moved
         return moved.model_copy(update={"run": reckoned(moved.run, min(status.run.started_at, now))})
     changes = {field: _moved(value, shift, now) for field in PACE if (value := getattr(status, field))}
     return status.model_copy(update=changes) if changes else status
+
+
+def _asked_in_step(status: RolloutStatus) -> bool:
+    """Whether the last request came after the present step began."""
+    last, step = status.last_request, status.step
+    return last is not None and step is not None and last.at >= step.started_at
 
 
 def _past(value: Any, name: str = "") -> list[datetime]:

@@ -170,10 +170,11 @@ class Courier:
             await self._last(lane)
             lane.pause = lane.outage.failed(error, vigil.heard)
             if isinstance(error, Gone):
-                # As an answer, not as an event of the stream. From now on, then: that begins with all there is.
-                query.pop("resourceVersion", None)
+                # As an answer, not as an event of the stream. From now on, then: that begins with all there is. Where that is
+                # too long ago as well, it is trouble like any other, and takes its time.
                 lane.on_list()
-                lane.pause = 0.0
+                if query.pop("resourceVersion", None) is not None:
+                    lane.pause = 0.0
 
     async def _last(self, lane: Lane) -> None:
         """The watch before is over: let it say how it ended."""

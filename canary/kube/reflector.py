@@ -141,7 +141,7 @@ class _Informer:
         )
         async with aclosing(watch) as events:
             async for event in events:
-                self.version = str(event.object["metadata"]["resourceVersion"])
+                self.version = _version(event.object)
                 if event.type != "BOOKMARK":
                     _remember(self._seen, event)
                 yield event
@@ -153,11 +153,27 @@ _Known = tuple[str, str]
 """uid and resourceVersion."""
 
 
+UNREADABLE = "the API server sent an object that does not say which it is"
+"""Or who is in between: such a thing is seen again, and nothing that came before it is lost."""
+
+
 def _identity(obj: Mapping[str, Any]) -> tuple[_Key, _Known]:
-    metadata = obj["metadata"]
-    # Interned: objects of a namespace, and of one name in many of them, are known by the thousand.
-    key = sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
-    return key, (metadata.get("uid", ""), metadata.get("resourceVersion", ""))
+    """Raises Unavailable for what is no object of the API."""
+    try:
+        metadata = obj["metadata"]
+        # Interned: objects of a namespace, and of one name in many of them, are known by the thousand.
+        key = sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
+        return key, (metadata.get("uid", ""), metadata.get("resourceVersion", ""))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Unavailable(UNREADABLE) from error
+
+
+def _version(obj: Mapping[str, Any]) -> str:
+    """The same of its version."""
+    try:
+        return str(obj["metadata"]["resourceVersion"])
+    except (KeyError, TypeError) as error:
+        raise Unavailable(UNREADABLE) from error
 
 
 def _remember(seen: dict[_Key, _Known], event: WatchEvent) -> None:

@@ -238,10 +238,9 @@ def further(world: World, *, request: str = "") -> None:
 
 
 def test_a_route_that_is_further_says_which_step_it_is() -> None:
-    """Status: step 1, held as long as it is declared. Route: step 2. The run goes on at step 2, and holds it in full."""
+    """Status: step 1. Route: step 2. The run goes on at step 2, and holds it in full."""
     world = begun()
     further(world)
-    world.now += timedelta(minutes=2)
     world.promises.lowered.clear()
     world.promises.allowed[1] = {"": Fraction(50)}
     decision = world.run()
@@ -253,7 +252,6 @@ def test_a_route_that_is_further_says_which_step_it_is() -> None:
 
 OFFICE = {"days": ["Mon"], "from": "09:00", "to": "17:00", "timezone": "Europe/Berlin"}
 UNLEFT: dict[str, dict[str, Any]] = {
-    "its hold": {"hold": "1h"},
     "an approval": {"approval": {}},
     "an approval by one who is named": {"approval": {"by": {"users": ["alice"]}}},
     "the hours of its window": {"gate": {"window": OFFICE}},
@@ -263,7 +261,7 @@ UNLEFT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("waits", UNLEFT)
 def test_a_route_that_is_further_leaves_no_step_that_waits(waits: str) -> None:
-    """Whoever may write a route, and its annotation, approves nothing, opens no gate and ends no hold, also while no controller is there."""
+    """Whoever may write a route, and its annotation, approves nothing and opens no gate, also while no controller is there."""
     world = begun(spec=spec_of(checks=None, steps=[{"weight": 10, **UNLEFT[waits]}, {"weight": 50}, {"weight": 100}]))
     world.wait(60)
     assert (world.status.step.index if world.status.step else 0, world.share()) == (1, 10)
@@ -297,6 +295,26 @@ def test_a_step_was_left_by_who_may_approve_it(verb: str, asked: str, vouched: b
     world.wait(5)
     assert world.status.step is not None
     assert (world.status.step.index, world.share()) == (step, 50 if step == 2 else 10)
+
+
+@pytest.mark.parametrize("away", [0, 1, 5, 3600])
+@pytest.mark.parametrize("after", [0, 4])
+def test_an_approval_of_before_an_absence_counts(after: int, away: int) -> None:
+    """It was given in the step that is going on, however early, and however long nobody was there since."""
+    steps = [{"weight": 10, "hold": "30s", "approval": {}}, {"weight": 50, "hold": "1h"}]
+    world = begun(spec=spec_of(checks=None, steps=steps))
+    world.reckons = True
+    world.wait(after)
+    world.ask("promote", id_="early")
+    world.run()
+    assert world.status.step is not None
+    assert world.status.step.approved
+    world.now += timedelta(seconds=1)
+    world.crash()
+    world.now += timedelta(seconds=away)
+    world.run()
+    world.wait(31)
+    assert (world.status.step.index, world.share(), world.phase) == (2, 50, Phase.PROGRESSING)
 
 
 def test_a_route_that_rolls_back_ends_the_run() -> None:

@@ -48,6 +48,7 @@ from canary.decide.facts import (
     WorkloadView,
 )
 from canary.decide.scope import Decision, Scope
+from canary.decide.timing import rebased
 from canary.decide.writes import foreign
 from canary.errors import (
     CanaryError,
@@ -327,6 +328,8 @@ class World:
     lives: int = 1
     over: frozenset[str] = frozenset()
     """Turns that are known to be over."""
+    reckons: bool = False
+    """Whether a controller that comes to the Rollout reckons its times by its own clock, as real ones do; else all have one that stands still while nobody is there."""
     fresh: bool = True
     since: datetime | None = None
     settle: timedelta = timedelta(0)
@@ -615,7 +618,7 @@ class World:
         stable, canary = known if self.spec.workloads is not None else ("", "")
         rollout = self.roles.credible(rollout, self.spec, readings, lambda: (stable, canary))
         self.senseless = rollout.senseless
-        return rollout.status
+        return rebased(rollout.status, self.now) if self.reckons else rollout.status
 
     @staticmethod
     def _at(name: str) -> tuple[RouteKind, str, str]:

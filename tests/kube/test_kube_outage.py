@@ -255,6 +255,40 @@ async def test_a_list_that_is_too_old_at_once_is_not_asked_for_in_a_tight_loop(a
             await task
 
 
+async def test_a_watch_of_the_library_that_is_always_too_old_takes_its_time(api, kube) -> None:
+    """Once is the way of an API server; a watch that asks for all there is and is too old as well is trouble like any other."""
+    lane = Lane("rollouts")
+    courier = kube.courier({"/list": lane}, Lane)
+    for _ in range(3):
+        api.refuse(410, "Expired", "too old")
+    api.stream(change("BOOKMARK", route("a", "9")))
+    api.hang()
+    async with courier.session() as session:
+        params = {"watch": "true", "resourceVersion": "5"}
+        asking = asyncio.ensure_future(session.get(f"{courier.place}/list", params=params))
+        await eventually(lambda: lane.pause > 0)
+        async with await asking as response:
+            assert b"BOOKMARK" in await response.content.readline()
+        await courier.close()
+
+
+@pytest.mark.parametrize("sent", [{}, {"metadata": {}}, {"metadata": None}, {"metadata": {"name": 5}}, None, "x"])
+async def test_what_is_no_object_ends_no_watch(api, kube, sent: object) -> None:
+    """It is trouble like any other: what it stood for is seen when the watch is taken up again."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    api.answer(200, listing("5"))
+    api.stream(change("MODIFIED", sent))
+    api.stream(change("ADDED", route("a", "7")))
+    async with aclosing(kube.list_and_watch(HTTPROUTES, sleep=sleep)) as events:
+        assert (await anext(events)).type == "SYNCED"
+        assert (await anext(events)).object["metadata"]["name"] == "a"
+    assert len(pauses) == 1
+
+
 @pytest.mark.parametrize(("asked", "given"), [("7", 7), ("17", 10), ("3600", 10)])
 async def test_retry_after_is_obeyed(api, kube, asked: str, given: int) -> None:
     """A server that asks for time gets it, though we are blind meanwhile; but not any time."""
