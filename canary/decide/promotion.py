@@ -182,7 +182,9 @@ def finishing(scope: Scope) -> Decision:
     scope, kept = _as_a_hand_left_it(scope)
     scope, pending = writing(scope.with_(*forgetting))
     if pending:
-        return scope.decide(reasons.FINISHING, f"returning traffic to stable{kept} (promoting)", wake(scope))
+        # After a Swap the canary of before is stable, and has it.
+        doing = "letting go of the routes" if scope.run.swap else "returning traffic to stable"
+        return scope.decide(reasons.FINISHING, f"{doing}{kept} (promoting)", wake(scope))
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
         return scope.decide(reasons.FINISHING, f"waiting for {waiting}{kept} (promoting)", limit)
