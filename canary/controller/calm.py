@@ -53,6 +53,7 @@ class Calm:
         self._spent = spent
         self._search = search
         self._searched_at, self._had_ended = clock.now(), ended()
+        self._due_since: datetime | None = None
 
     async def run(self) -> None:
         """Look for such moments for ever."""
@@ -62,18 +63,19 @@ class Calm:
             now, computed = self._clock.now(), self._spent()
             busy = (computed - spent) / max((now - at).total_seconds(), LOOK)
             spent, at = computed, now
-            due = self._due(now)
-            if due is not None and (busy < CALM or now >= due + LATEST):
+            if self._due(now):
+                self._due_since = self._due_since or now
+            if self._due_since is not None and (busy < CALM or now >= self._due_since + LATEST):
                 began = time.perf_counter()
                 found = self._search()
                 log.debug(
                     "%d objects were garbage; the search took %.0f ms", found, 1000 * (time.perf_counter() - began)
                 )
                 self._searched_at, self._had_ended = self._clock.now(), self._ended()
+                self._due_since = None
                 spent = self._spent()
 
-    def _due(self, now: datetime) -> datetime | None:
-        """Since when it is time for a search; None: it is not."""
+    def _due(self, now: datetime) -> bool:
+        """Whether it is time for a search, as far as what there is to find goes."""
         many = self._ended() - self._had_ended >= MANY
-        due = self._searched_at + (SOONER if many else SELDOM)
-        return due if now >= due else None
+        return now >= self._searched_at + (SOONER if many else SELDOM)

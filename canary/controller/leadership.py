@@ -34,6 +34,9 @@ LONGEST = 15
 RENEWAL = 1.5
 """Seconds between two renewals. One may fail, by a dead connection for instance, and the next one is still in time: a crash is told from that by who stands by."""
 
+SHORTEST = 0.1
+"""Seconds between an answer and the next renewal at the least."""
+
 ANSWER = 2.0
 """Seconds that one may take."""
 
@@ -180,7 +183,9 @@ class Leadership:
         pause = RENEWAL
         while True:
             await self._clock.sleep(pause)
-            pause = RENEWAL if await self._renew() else PAUSE
+            sent = elapsed()
+            # From when it was sent on: where answers are slow there is the less time between them.
+            pause = max(RENEWAL - (elapsed() - sent), SHORTEST) if await self._renew() else PAUSE
 
     async def _wait(self, seconds: float) -> bool:
         """Wait for news; False when there are none for so long."""

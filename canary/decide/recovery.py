@@ -38,7 +38,7 @@ from canary.model.evolution import (
     used_up,
     won_without_swap,
 )
-from canary.model.requests import APPROVING, Verb
+from canary.model.requests import APPROVING, Request, Verb
 from canary.model.run_status import Outcome, RunStatus
 from canary.model.shares import Shares
 from canary.model.status import Phase, RolloutStatus
@@ -362,14 +362,34 @@ def steps_that_nobody_began(scope: Scope) -> Scope:
         return scope
     waits = approval.wanted(scope) or scope.status.phase is Phase.PAUSED
     approving = scope.status.phase is Phase.PROGRESSING or approval.awaiting(scope)
-    if not waits or (approving and _asked_on_the_routes(scope) in APPROVING):
+    request = _named_on_the_routes(scope)
+    unvouched = request is not None and approval.unknown(scope, request)
+    if not waits or (approving and (unvouched or _asked_on_the_routes(scope) in APPROVING)):
         return scope
-    number, index = scope.run.number, scope.step.index
+    if not any(intent.step > scope.step.index for intent in _mine(scope)):
+        return scope
+    views = tuple(
+        replace(route, intent=_for_the_way_back(scope, route, route.intent), unreadable=True)
+        if scope.ours(route) and route.intent is not None and route.intent.step > scope.step.index
+        else route
+        for route in scope.facts.routes
+    )
+    return replace(scope, facts=replace(scope.facts, routes=views))
 
-    def unbegun(intent: Intent | None) -> bool:
-        return intent is not None and intent.uid == scope.facts.uid and intent.run == number and intent.step > index
 
-    return _disbelieved(scope, unbegun)
+def _for_the_way_back(scope: Scope, route: RouteView, intent: Intent) -> Intent:
+    """Of an annotation that says more than can be: what it says of copies and of rules, as of some that are over, so that they are taken away."""
+    known, remembered = scope.remembered_mirrors(route), scope.remembered(route)
+    added = remembered.added if remembered is not None and remembered.owned else {}
+    return replace(
+        intent,
+        step=scope.step.index,
+        weights={},
+        baseline={},
+        mirrors={key: known.get(key, said.ended) for key, said in intent.mirrors.items()},
+        added={mark: said if mark in added else said.ended for mark, said in intent.added.items()},
+        request="",
+    )
 
 
 def the_step_that_was_written(scope: Scope) -> Scope:
@@ -388,8 +408,9 @@ def the_step_that_was_written(scope: Scope) -> Scope:
         return scope
     steps = {intent.step for intent in _mine(scope)}
     ahead = index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1))
-    if ahead and copied_at(scope, index + 1) and added_at(scope, index + 1) and _may_have_been_left(scope):
-        return _at_step(scope, index + 1)
+    if ahead and copied_at(scope, index + 1) and added_at(scope, index + 1):
+        # What the routes have by then says nothing of the steps before, but that they were begun.
+        return _at_step(scope, index + 1) if _may_have_been_left(scope) else _at_step(scope, index)
     if scope.run.unavailable_since is not None:
         return scope
     given = [
@@ -403,21 +424,29 @@ def the_step_that_was_written(scope: Scope) -> Scope:
 
 
 def _may_have_been_left(scope: Scope) -> bool:
-    """Whether the gate of the step on record is none that keeps the run there, by what is known now.
+    """Whether nothing is known that keeps the run at the step on record: an approval, or its gate.
 
     What another system said was heard by nobody who is still there, so it is asked again, at the step that waits for it. Of a hold
     nobody can tell whether it was over: how long the controller before was at work after its last record is not known.
     """
-    return _asked_on_the_routes(scope) is Verb.PROMOTE_FULL or gates.closed(scope) is None
+    asked = _asked_on_the_routes(scope)
+    if asked is Verb.PROMOTE_FULL:
+        return True
+    return (asked is Verb.PROMOTE or not approval.wanted(scope)) and gates.closed(scope) is None
 
 
-def _asked_on_the_routes(scope: Scope) -> Verb | None:
-    """What the request asks for that the routes name as the last one done, if whoever asks may approve what it would."""
+def _named_on_the_routes(scope: Scope) -> Request | None:
+    """The request that stands, if it is about this run, and the routes name it as the last one done."""
     request = scope.facts.request
     if request is None or not request.id or request.run not in {0, scope.run.number}:
         return None
-    named = any(intent.request == request.id for intent in _mine(scope))
-    return request.known if named and not approval.not_by_them(scope, request) else None
+    return request if any(intent.request == request.id for intent in _mine(scope)) else None
+
+
+def _asked_on_the_routes(scope: Scope) -> Verb | None:
+    """What it asks for, if whoever asks may approve what it would."""
+    request = _named_on_the_routes(scope)
+    return request.known if request is not None and not approval.not_by_them(scope, request) else None
 
 
 def reckoned_by_more(scope: Scope) -> Scope:
@@ -491,7 +520,7 @@ def _written(scope: Scope, route: RouteView) -> Written:
     A rule that a step names is never passed over; one that somebody has added meanwhile is.
     """
     there = {rule.key: rule.weights.share for rule in route.rules}
-    if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
+    if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP and not route.unreadable:
         given = {key: weights.share for key, weights in route.intent.weights.items()}
         if not given:
             return dict.fromkeys(there, Fraction(0))

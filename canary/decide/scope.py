@@ -359,17 +359,21 @@ class Scope:
     def noted_mirrors(self, route: RouteView) -> dict[str, Copied]:
         """The same by the route alone, which goes on telling of what a rule was when it was written, whatever the status has found out since.
 
-        Nothing of a rule that is gone; and nothing of one that the status knows by other content, and of which it says no such thing.
+        Nothing of a rule that is gone; and nothing of one that the status, and the route itself, know by other content than it does, and of which the status says no such thing.
         """
         noted, known = route.intent.mirrors if route.intent is not None else {}, self.remembered_mirrors(route)
         remembered = self.remembered(route)
         marks = remembered.rules if remembered is not None and remembered.owned and self.active else {}
         told = route.intent.rules if route.intent is not None else {}
+        now = {rule.key: rule.digest for rule in route.rules if rule.key in noted}
         return {
             key: said
             for key, said in noted.items()
-            if (key in known and not self._gone(route, key))
-            or (key not in known and marks.get(key) in {None, told.get(key)})
+            if (
+                not self._gone(route, key)
+                if key in known
+                else key not in marks or told.get(key, "") in {marks[key], now.get(key)}
+            )
         }
 
     @staticmethod

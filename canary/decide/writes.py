@@ -294,6 +294,7 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
         for route in scope.facts.routes
         if scope.ours(route)
         and route.intent is not None
+        and not route.unreadable
         and route.intent.turn != scope.facts.turn
         and route.intent.turn not in scope.facts.over
     )

@@ -15,8 +15,9 @@ from canary.routes.intent import Intent, Mode
 
 
 def of_this_run(scope: Scope, route: RouteView) -> Intent | None:
-    """The annotation of a route, if it is of this very run, undecided."""
-    return route.intent if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP else None
+    """The annotation of a route, if it is of this very run, undecided, and says nothing that cannot be."""
+    intent = route.intent if scope.ours(route) and not route.unreadable else None
+    return intent if intent is not None and intent.mode is Mode.STEP else None
 
 
 def told(scope: Scope, route: RouteView, intent: Intent) -> dict[str, Fraction]:

@@ -141,9 +141,10 @@ class _Informer:
         )
         async with aclosing(watch) as events:
             async for event in events:
-                self.version = _version(event.object)
+                version = _version(event.object)
                 if event.type != "BOOKMARK":
                     _remember(self._seen, event)
+                self.version = version
                 yield event
 
 

@@ -18,6 +18,7 @@ from canary.model.evolution import concluded, on_terms, revisions_seen, route_se
 from canary.model.rollout import RolloutSpec
 from canary.model.route_status import RouteStatus, TrafficStatus
 from canary.model.status import Phase, RolloutStatus
+from canary.model.steps import MAX_RULES
 from canary.model.values import number
 from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
 from canary.routes.added import Added, bounded
@@ -27,6 +28,13 @@ from canary.routes.plan import RoutePlan
 from canary.status.conditions import ALWAYS, conditions
 
 NOTHING_COUNTED = TrafficStatus()
+
+
+MOST_KEPT = MAX_RULES * 4
+"""Rules of a route that a status has on record, of each kind."""
+
+OVER = ("0", "0 []")
+"""What is on record of a rule from which nothing is copied any more."""
 
 
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
@@ -169,6 +177,8 @@ def _route(scope: Scope, route: RouteView, coming: WriteRoute | None) -> RouteSt
         baseline = {**baseline, **_before_any_write(route, baseline)}
     if owned and route.copied:
         baseline, mirrors = _with_strays(scope, route, baseline, mirrors)
+    if len(baseline) > MOST_KEPT or len(mirrors) > MOST_KEPT:
+        baseline, mirrors = _fitting(baseline, route), _fitting(mirrors, route)
     if not owned:
         share, shares = route.share, {}
     # One that no spec names is nobody's once its annotation is off; if that could not be written it goes on saying whose it is.
@@ -219,6 +229,14 @@ def _with_strays(
     left = {key: said for key, said in baseline.items() if key not in gone}
     ended = {key: str(copied[key]) for key in gone}
     return {**left, **found[0]}, {**mirrors, **found[1], **ended}
+
+
+def _fitting(record: Mapping[str, str], route: RouteView) -> dict[str, str]:
+    """No more of a record than may be kept: what is there first, then what is not over. A route has fewer rules; one that was forged may name any."""
+    there = {rule.key for rule in route.rules} | route.copied.keys()
+    least_first = sorted(record, key=lambda key: (key in there, record[key] not in OVER, key))
+    kept = frozenset(least_first[-MOST_KEPT:])
+    return {key: said for key, said in record.items() if key in kept}
 
 
 def _pair(scope: Scope, route: RouteView, *, owned: bool) -> str:

@@ -98,3 +98,15 @@ async def test_a_search_waits_for_no_calm_that_never_comes() -> None:
         made.load = 1.0
         await made.live(2 * (SELDOM + LATEST).total_seconds())
         assert made.searched == [1200, 2400]
+
+
+async def test_a_burst_that_goes_on_waits_as_long_whatever_made_it_time() -> None:
+    """It was due because ten minutes were over, and then because fifty runs have ended: no search in the middle of them for that."""
+    with process() as made:
+        await asyncio.sleep(0)
+        await made.live(SELDOM.total_seconds() - 2 * LOOK)
+        made.load = 1.0
+        await made.live(30)
+        made.ended += MANY
+        await made.live(LATEST.total_seconds() - 60)
+        assert made.searched == []

@@ -17,6 +17,7 @@ from world import Fault, World, begun, route, rule, spec_of
 from canary.decide import reasons
 from canary.model.run_status import Outcome
 from canary.model.status import Phase, RequestOutcome
+from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
@@ -295,6 +296,86 @@ def test_a_step_was_left_by_who_may_approve_it(verb: str, asked: str, vouched: b
     world.wait(5)
     assert world.status.step is not None
     assert (world.status.step.index, world.share()) == (step, 50 if step == 2 else 10)
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "a mirror": {"mirror": {"percent": 20, "allowUnsafeMethods": True}},
+    "a rule for who opts in": {"match": [{"headers": [{"name": "x-opt-in", "value": "yes"}]}]},
+}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+@pytest.mark.parametrize("second", ["route", "status", "none"])
+def test_what_an_approved_step_added_goes_though_nobody_vouches_for_the_approval_anymore(
+    extra: str, second: str
+) -> None:
+    """The controller dies right after the write of that step, and the next one does at its own first write, or record."""
+    by = {"users": ["alice"]}
+    steps = [{"weight": 10, "approval": {"by": by}}, {"weight": 25, "hold": "1h", **EXTRAS[extra]}, {"weight": 100}]
+    world = begun(spec=spec_of(checks=None, steps=steps))
+    world.wait(60)
+    before = copy.deepcopy(world.routes["shop"]["spec"]["rules"])
+    world.ask_as("alice", "promote", id_="r")
+    world.vouched = True
+    world.tick()
+    assert world.routes["shop"]["spec"]["rules"] != before
+    world.crash()
+    world.vouched = False
+    world.promises.lowered.clear()
+    world.tick()
+    if second != "none":
+        world.faults["shop" if second == "route" else "status"] = (
+            Fault.DIES_AFTER if second == "route" else Fault.DIES_BEFORE
+        )
+        world.tick()
+    world.run()
+    world.wait(5)
+    assert world.share() == 10
+    world.ask("abort", id_="enough")
+    world.run()
+    world.wait(70)
+    (left,) = world.routes["shop"]["spec"]["rules"]
+    assert left["filters"] == before[0]["filters"]
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_a_gate_leads_no_further_back_than_to_its_step(extra: str) -> None:
+    """Which sent copies, or had a rule of its own, and the next one does not."""
+    gated = {"weight": 10, "gate": {"http": {"url": "https://gate.example.com/"}}, **EXTRAS[extra]}
+    world = begun(
+        spec=spec_of(
+            checks=None, steps=[{"weight": 5, "hold": "20s"}, gated, {"weight": 50, "hold": "1h"}, {"weight": 100}]
+        )
+    )
+    for _ in range(70):
+        world.wait(1)
+        world.hear(True)
+        if world.share() == 50:
+            break
+        world.run()
+    assert world.share() == 50
+    world.recorded["step"] = {**world.recorded["step"], "index": 2, "display": "2/4"}
+    world.crash()
+    world.run()
+    assert world.status.step is not None
+    assert world.status.step.index == 2
+    assert world.share() == 10
+
+
+def test_an_annotation_that_names_any_number_of_rules_stops_nothing() -> None:
+    """As many as can be in one, and none of them there: no more is put on record than may be, and a check that fails rolls back."""
+    world = begun(
+        spec=spec_of(steps=[{"weight": 10, "hold": "1h", "mirror": {"percent": 20, "allowUnsafeMethods": True}}])
+    )
+    world.wait(1)
+    annotate(world, mirrors={f"r{number}": Copied(Fraction(0)) for number in range(64)})
+    world.run()
+    assert len(world.status.routes[0].mirrors) <= 64
+    world.measure(1.0)
+    world.run()
+    world.wait(70)
+    assert (world.phase, world.share(), world.copied()) == (Phase.ROLLED_BACK, 0, {})
 
 
 @pytest.mark.parametrize("away", [0, 1, 5, 3600])
