@@ -33,7 +33,7 @@ may be dead. Much longer than a server takes that is well, admission by webhooks
 waited for. Twice does no harm: the patch tests what it was decided upon, so only one of the two can take effect."""
 
 RELEASES = 3
-"""How often giving a field back is tried when somebody else writes the route at the same time."""
+"""How often the second patch of a release is tried when somebody else writes the route at the same time, as gateways do."""
 
 
 class RouteWriter:
@@ -212,10 +212,24 @@ class RouteWriter:
             return await moved(error, fresh, partial(self._get, action.key), keep, gone)
         keep(answer)
         if in_two:
-            return await self._release(action, slim(answer), gate, moved_first=False)
+            return await self._finish(action, slim(answer), gate)
         if moves and alone:
             await self._give_back(action.key, answer)
         return True
+
+    async def _finish(self, action: WriteRoute, document: Json, gate: Gate) -> bool:
+        """The second of two patches. A gateway says of the first one how it took it, which may come between: it is tried again.
+
+        Whoever else comes between, and changes what the route says, is left to the next decision.
+        """
+        for _ in range(RELEASES):
+            if await self._release(action, document, gate, moved_first=False):
+                return True
+            kept = self._store.routes.get(action.key)
+            if kept is None or not _same_route(kept.document, document):
+                return False
+            document = kept.document
+        return False
 
     def _ours(self, route: RouteKey, document: Json) -> list[Operation] | None:
         """What gives our fields back, as of a document; None when that is not known.

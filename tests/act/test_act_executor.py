@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 from act_kit import NOW, PAIR, TEAM, Bench, Json, key, route, until, write
 
@@ -811,6 +812,71 @@ async def test_who_comes_after_the_first_of_two_patches_does_the_second(bench: B
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert (await bench.weights(), document["metadata"].get("annotations") or {}) == ([100, 0], {})
     assert "canary" not in managers(document)
+
+
+async def apply(bench: Bench, manager: str, subresource: str | None = None, **fields: Any) -> None:
+    """Server-side apply by somebody else. Their entry in managedFields comes before ours, which has another place from then on."""
+    document = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "shop"},
+        **fields,
+    }
+    url = bench.api.url + HTTPROUTES.path(TEAM, "shop", subresource)
+    headers = {
+        "Authorization": f"Bearer {bench.api.add_token(manager)}",
+        "Content-Type": "application/apply-patch+yaml",
+    }
+    async with httpx.AsyncClient() as client:
+        query = {"fieldManager": manager, "force": "true"}
+        answer = await client.patch(url, params=query, headers=headers, json=document)
+        answer.raise_for_status()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_who_says_nothing_of_the_run_between_the_two_patches_holds_up_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A gateway says how it took the first one: the second one is refused by it, and sent again at once."""
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
+    release = WriteRoute(key("shop"), RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)
+    world, patch, sent = await bench.see(), bench.kube.json_patch, itertools.count()
+
+    async def between(*args: Any, **options: Any) -> Json:
+        match next(sent):
+            case 1:
+                await apply(bench, "gateway", "status", status={"parents": []})
+            case 2 if times == 2:
+                await apply(bench, "labels", metadata={"name": "shop", "labels": {"team": "us"}})
+        return await patch(*args, **options)
+
+    monkeypatch.setattr(bench.kube, "json_patch", between)
+    done = await bench.executor.execute([release], world, NOW)
+    assert done.performed == ["WriteRoute(HTTPRoute shop, release)"]
+    assert next(sent) == 2 + times
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert (await bench.weights(), document["metadata"].get("annotations") or {}) == ([100, 0], {})
+    assert "canary" not in managers(document)
+
+
+async def test_who_changes_the_route_between_the_two_patches_is_heard_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the second patch was decided upon is not there any more: it is not sent again."""
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
+    release = WriteRoute(key("shop"), RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)
+    world, patch, sent = await bench.see(), bench.kube.json_patch, itertools.count()
+
+    async def between(*args: Any, **options: Any) -> Json:
+        if next(sent) == 1:
+            await apply(bench, "owner", spec={**route()["spec"], "hostnames": ["shop.example.org"]})
+        return await patch(*args, **options)
+
+    monkeypatch.setattr(bench.kube, "json_patch", between)
+    done = await bench.executor.execute([release], world, NOW)
+    assert done.stale == ["WriteRoute(HTTPRoute shop, release)"]
+    assert next(sent) == 2
+    assert RUN_ANNOTATION in (await bench.kube.get(HTTPROUTES, "shop", TEAM))["metadata"]["annotations"]
 
 
 async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Bench) -> None:
