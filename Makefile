@@ -25,8 +25,7 @@ $(READY): pyproject.toml sandbox/pyproject.toml constraints.txt
 		{ echo "canary needs Python 3.11 or newer; name one with make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "setting up $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(INSTALL_OPTIONS) --constraint constraints.txt \
-		--editable '.[dev]' --editable ./sandbox
+	@sh scripts/install.sh $(BIN)/python $(INSTALL_OPTIONS)
 	@touch $@
 
 demo: $(READY) ## a good release and two bad ones on real traffic, no cluster needed (about a minute)

@@ -302,6 +302,7 @@ class World:
     faults: dict[str, Fault] = field(default_factory=dict)
     """By target (a route's name, `rollout`, `workload`, `status`): what happens to the next write there."""
     _readings: dict[str, RouteReading] = field(default_factory=dict)
+    _resolved: tuple[RolloutSpec, frozenset[str], bool, tuple[ResolvedCheck, ...]] | None = None
     seen: dict[str, Json] = field(default_factory=dict)
     """Routes as the controller read them, where somebody wrote in between."""
     script: Callable[[int, str], Fault | None] | None = None
@@ -391,6 +392,13 @@ class World:
 
     @property
     def checks(self) -> tuple[ResolvedCheck, ...]:
+        """As resolved; whoever asks the same again is given the same, as the controller does."""
+        known = self._resolved
+        if known is None or known[0] is not self.spec or known[1:3] != (self.lost, self.remembers):
+            known = self._resolved = (self.spec, self.lost, self.remembers, self._resolve())
+        return known[3]
+
+    def _resolve(self) -> tuple[ResolvedCheck, ...]:
         resolved = (resolve(check, None, f"spec.checks[{index}]") for index, check in enumerate(self.spec.checks))
         known = zip(self.spec.checks, with_alphas(resolved, self.spec), strict=True)
         return tuple(

@@ -14,7 +14,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from workers import APART, BESIDE, LAST, Machine, Turn, order, unit_of
+from workers import APART, BESIDE, LATE, SHORT, Machine, Turn, order, unit_of
 
 SESSION = Path(__file__).parent
 CONFTEST = """
@@ -119,7 +119,8 @@ def session(folder: Path, beside: Path | None = None) -> subprocess.Popen[str]:
         ("tests/e2e/a.py::!one b.py::?two a.py::one", "a.py::one b.py::?two tests/e2e/a.py::!one"),
         (f"tests/controller/a.py::one {min(APART)}::one", f"{min(APART)}::one tests/controller/a.py::one"),
         ("tests/deploy/a.py::one tests/e2e/b.py::one", "tests/e2e/b.py::one tests/deploy/a.py::one"),
-        (f"{min(LAST)}::one a.py::!two a.py::one", f"a.py::one {min(LAST)}::one a.py::!two"),
+        (f"{min(LATE)}::one a.py::!two a.py::one", f"a.py::one {min(LATE)}::one a.py::!two"),
+        (f"{SHORT[0]}b.py::one {min(LATE)}::one a.py::one", f"a.py::one {min(LATE)}::one {SHORT[0]}b.py::one"),
     ],
     ids=[
         "as collected",
@@ -128,7 +129,8 @@ def session(folder: Path, beside: Path | None = None) -> subprocess.Popen[str]:
         "before them what waits",
         "long tests before short ones",
         "folders in order",
-        "some at the end",
+        "some late",
+        "after them what is short",
     ],
 )
 def test_who_begins(tests: str, expected: str) -> None:
@@ -158,7 +160,7 @@ def test_what_runs_alone_goes_to_one_worker() -> None:
 
 def test_files_that_are_taken_apart_exist() -> None:
     """A file that was renamed would go to one worker as a whole, and nobody would notice."""
-    assert [path for path in sorted(APART | LAST) if not (SESSION.parents[1] / path).is_file()] == []
+    assert [path for path in sorted(APART | LATE) if not (SESSION.parents[1] / path).is_file()] == []
 
 
 @contextmanager

@@ -26,8 +26,13 @@ APART = frozenset({"tests/controller/test_controller_crash.py", SIGSTOP})
 FIRST = ("tests/controller/", "sandbox/tests/e2e/", "tests/e2e/", "tests/deploy/", "sandbox/tests/parts/")
 """What takes long begins early, so that at the end no worker waits for another one. Of these, files of APART come first."""
 
-LAST = frozenset({SIGSTOP})
+LATE = frozenset({SIGSTOP})
 """What counts on getting its part of the processor every few seconds: it comes when sessions beside this one have ended."""
+
+SHORT = tuple(
+    f"tests/{folder}/" for folder in ("kube", "lint", "metrics", "model", "notify", "observe", "rehearse", "routes")
+)
+"""Files of many short tests: after what is LATE, so that no worker has nothing to do while others are at a long one."""
 
 
 class Turn(Enum):
@@ -109,10 +114,11 @@ def order(tests: Iterable[tuple[str, Turn]]) -> list[int]:
     files = {path: place for place, path in reversed(list(enumerate(path for path, _ in listed)))}
     turns = list(Turn)
 
-    def rank(place: int) -> tuple[int, bool, bool, int, int, int]:
+    def rank(place: int) -> tuple[int, int, bool, int, int, int]:
         path, turn = listed[place]
+        stage = 1 if path in LATE else 2 if path.startswith(SHORT) else 0
         folder = next((n for n, folder in enumerate(FIRST) if path.startswith(folder)), len(FIRST))
-        return turns.index(turn), path in LAST, path not in APART, folder, files[path], place
+        return turns.index(turn), stage, path not in APART, folder, files[path], place
 
     return sorted(range(len(listed)), key=rank)
 
