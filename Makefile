@@ -50,8 +50,10 @@ test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kube
 	@$(PYTEST) $(ARGS)
 
 # What touches Gateway API objects on real traffic or through a whole controller.
-SHAPES := sandbox/tests/apiserver tests/routes/test_routes_every_kind.py
-E2E := $(SHAPES) sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
+KINDS := tests/routes/test_routes_every_kind.py
+E2E := $(KINDS) sandbox/tests/apiserver sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
+# Of these, what the second channel could change.
+SHAPES := $(KINDS) $(patsubst %,sandbox/tests/apiserver/test_apiserver_%.py,apply clients definitions objects ours route_kinds surroundings)
 GATEWAY_API ?= .sandbox/gateway-api
 
 # The released definitions, unless there are others.

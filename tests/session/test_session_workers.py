@@ -59,6 +59,33 @@ def test_alone(number):
 def test_waits(number):
     spend(f"waits-WORD-{number}")
 """
+WAITS = """
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.alone("why", waits=True)
+@pytest.mark.parametrize("number", range(3))
+def test_waits(number):
+    began = time.monotonic()
+    time.sleep(0.05)
+    Path(f"waits-{number}-it").write_text(f"{began} {time.monotonic()}")
+"""
+MANY = """
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_together(number):
+    began = time.monotonic()
+    time.sleep(0.05)
+    Path(f"together-{number}-it").write_text(f"{began} {time.monotonic()}")
+"""
 MEETS = """
 import time
 from pathlib import Path
@@ -150,10 +177,10 @@ def test_a_file_goes_to_one_worker() -> None:
 
 
 def test_what_runs_alone_goes_to_one_worker() -> None:
-    """From whichever files: one worker does them one after the other. Those that wait go to as many as have some of a file."""
+    """From whichever files: one worker does them one after the other. Those that wait go to whoever has room."""
     ids = [f"tests/{file}.py::{sign}test" for file in "ab" for sign in "!?"]
     measure = {nodeid: turn(nodeid) for nodeid in ids}
-    units = ["alone", "waiting tests/a.py", "alone", "waiting tests/b.py"]
+    units = ["alone", "tests/a.py::?test", "alone", "tests/b.py::?test"]
     assert [unit_of(nodeid, measure) for nodeid in ids] == units
     assert unit_of("tests/a.py::other", measure) == "tests/a.py"
 
@@ -281,6 +308,18 @@ def test_nothing_runs_beside_a_test_that_is_alone(tmp_path: Path) -> None:
     first = next(place for place, name in enumerate(begun) if name.startswith("alone"))
     assert first >= 3
     assert all(name.startswith("alone") for name in begun[first : first + 6])
+
+
+def test_who_waits_begins_when_nobody_has_anything_else_left(tmp_path: Path) -> None:
+    """Else it would wait for each single test of another worker, and that one for it."""
+    (tmp_path / "test_many.py").write_text(MANY)
+    (tmp_path / "test_waits.py").write_text(WAITS)
+    ran = session(tmp_path)
+    said, _ = ran.communicate(timeout=60)
+    assert (ran.returncode, "15 passed" in said) == (0, True), said
+    times = written_by(tmp_path)
+    ended = max(end for name, (_, end) in times.items() if name.startswith("together"))
+    assert min(begin for name, (begin, _) in times.items() if name.startswith("waits")) >= ended
 
 
 def test_who_is_alone_is_so_in_all_sessions_that_run_at_one_time(tmp_path: Path) -> None:

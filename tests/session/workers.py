@@ -93,14 +93,14 @@ class Machine:
 def unit_of(nodeid: str, measure: Mapping[str, Turn]) -> str:
     """What goes to a worker as one piece: a file, whose tests may share a server; one test of a file of APART.
 
-    Of the tests that measure time (`measure`) all that are alone are one piece, and of a file those that wait.
+    Of the tests that measure time (`measure`) all that are alone are one piece, and each that waits is one.
     """
     path = nodeid.partition("::")[0]
     match measure.get(nodeid, Turn.ANYBODY):
         case Turn.ALONE:
             return "alone"
         case Turn.WAITING:
-            return f"waiting {path}"
+            return nodeid
     return nodeid if path in APART else path
 
 
@@ -123,12 +123,32 @@ def order(tests: Iterable[tuple[str, Turn]]) -> list[int]:
     return sorted(range(len(listed)), key=rank)
 
 
+class Rest:
+    """Until when a worker of a session has tests that run beside others. Whoever ends, in whatever way, has none left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._left = (folder / "left").open("a")
+        fcntl.flock(self._left, fcntl.LOCK_SH)
+
+    def done(self) -> None:
+        """This worker has none left: wait until no other one has. Otherwise the two kinds would take turns, test by test."""
+        if not self._left.closed:
+            fcntl.flock(self._left, fcntl.LOCK_UN)
+            fcntl.flock(self._left, fcntl.LOCK_EX)
+            self.close()
+
+    def close(self) -> None:
+        """This worker ends."""
+        self._left.close()
+
+
 class Worker:
     """What acts in each worker."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._machine = Machine(Path(os.environ.get(BESIDE) or folder))
+        self._rest = Rest(folder)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -143,6 +163,8 @@ class Worker:
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
+        if turn_of(item) is not Turn.ANYBODY:
+            self._rest.done()
         self._machine.enter(turn_of(item))
         try:
             return (yield)
@@ -151,6 +173,7 @@ class Worker:
                 self._machine.leave()
 
     def pytest_unconfigure(self) -> None:
+        self._rest.close()
         self._machine.close()
 
 
