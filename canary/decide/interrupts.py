@@ -115,6 +115,11 @@ def restart(scope: Scope) -> Next | None:
     if reason == reasons.PLAN_CHANGED and book is not None:
         # What stable ran before would be on nobody's record. Nor is the run finished by a spec that it was not planned by.
         return fail(scope, Stop(reason, f"{why} while {book.workload} was copied to; a run begins by them afterwards"))
+    if book is not None and _found_bad(scope):
+        # Users go back to stable, so not to the revision that they are taken away from.
+        return fail(
+            scope, Stop(reason, f"{why}; a run begins of that when {book.workload} has what it ran before again")
+        )
     rival = next((one for one in scope.facts.problems if one.reason == reasons.CONFLICTING_ROLLOUT), None)
     if rival is not None:
         return fail(scope, Stop(reason, f"{why}, and no run begins of that yet: {rival.message}"))
@@ -136,6 +141,11 @@ def restart(scope: Scope) -> Next | None:
     if kept is not None:
         message += f"; still paused: {kept.message}"
     return scope.with_(EmitEvent("Normal", reason, message)).decide(reason, message)
+
+
+def _found_bad(scope: Scope) -> bool:
+    """Whether the revision under test is on its way out: its run is paused by what spec.onFailure asks for, or it serves nobody."""
+    return paused_for(scope) in BY_POLICY or scope.run.unavailable_since is not None
 
 
 def repair(scope: Scope) -> tuple[Scope, str]:

@@ -88,9 +88,10 @@ def _next_override(scope: Scope) -> datetime | None:
 
 def resume(scope: Scope, why: str) -> Next:
     """Enter the current step again: its weight, its acceptance, its hold, its checks."""
-    if paused_for(scope) == reasons.STABLE_CHANGED:
+    stable, book = scope.facts.stable, scope.run.copied
+    in_place = book is not None and book.kept != "" and replaced(scope) == book.kept
+    if paused_for(scope) == reasons.STABLE_CHANGED and not in_place:
         # Whoever resumes has seen what stands there: it may be replaced, and is what a rollback would put back. What nobody sees now may not.
-        stable = scope.facts.stable
         forgotten = (
             (ForgetPodSpec(stable.name, stable.kind),) if stable is not None and stable.copied is not None else ()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -210,6 +211,66 @@ def test_whoever_resumes_after_an_undo_has_seen_it() -> None:
     world.ask("abort", id_="y")
     end(world)
     assert (world.phase, world.stable.revision) == (Phase.ROLLED_BACK, "hotfix")
+
+
+def test_an_undo_that_is_undone_leaves_the_copy_on_record() -> None:
+    """Whoever resumes finds what the run copied in its place: what stable ran before is what a failure puts back."""
+    world = promoting()
+    record = world.stable.record
+    undo(world, "a")
+    world.run()
+    assert world.phase is Phase.PAUSED
+    world.stable.revision, world.stable.record = "b", record
+    world.run()
+    world.ask("resume", id_="x")
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.copied is not None
+    assert (world.status.run.copied.replaced, world.status.run.replaces) == ("a", "a")
+    world.measure(0.5)
+    end(world)
+    assert (world.phase, world.stable.revision) == (Phase.ROLLED_BACK, "a")
+
+
+def checked(world: World) -> None:
+    """A check fails while stable rolls out; the policy is to pause."""
+    world.measure(0.5)
+    world.run()
+    assert (world.phase, world.stable.revision) == (Phase.PAUSED, "b")
+
+
+def emptied(world: World) -> None:
+    """The canary loses its last ready replica."""
+    world.canary.ready = 0
+    world.run()
+    assert (world.share(), world.stable.revision) == (0, "b")
+
+
+@pytest.mark.parametrize("trouble", [checked, emptied])
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_new_revision_puts_back_what_was_copied_of_one_that_failed(
+    trouble: Callable[[World], None], crash: bool
+) -> None:
+    """Users are back on stable: that is what it ran before, and not the revision that they were taken away from."""
+    world = begun(spec=spec_of(promotion="Copy", steps=STEPS, onFailure="Pause"))
+    world.wait(1)
+    passed(world)
+    trouble(world)
+    world.revise("c")
+    world.canary.ready = 1
+    if crash:
+        world.crash()
+    for _ in range(3):
+        world.run()
+        world.stable.rolled_out = True
+        world.wait(1)
+    assert (world.stable.revision, world.stable.record) == ("a", None)
+    run = world.status.run
+    assert run is not None
+    assert (run.number, run.revision, run.replaces, run.copied) == (2, "c", "a", None)
+    world.ask("abort", id_="x")
+    end(world)
+    assert (world.phase, world.stable.revision) == (Phase.ROLLED_BACK, "a")
 
 
 def test_an_undo_while_the_run_is_paused_is_seen_when_it_goes_on() -> None:
